@@ -1,0 +1,405 @@
+"""The service's part, played by a real redis-server behind a TLS front that checks tokens as ElastiCache does.
+
+    with Gate(Cache("elasticache", "my-cache", "us-east-1")) as gate:
+        ...  # log in to gate.host, gate.port, trusting gate.ca_file; then look at gate.logins and gate.refusals
+
+Tokens are verified with botocore, never with the module under test. What a client sends is passed on to Redis,
+except that AUTH and HELLO carry Redis's own password once the token is found good. What is refused is passed on
+as a command that no Redis knows: its error comes back in its place among the replies, whatever the client has
+pipelined and also inside MULTI, and is replaced by the service's one sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hmac
+import os
+import secrets
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from calendar import timegm
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import trustme
+
+ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+TEMPORARY_ACCESS_KEY = "ASIAIOSFODNN7EXAMPLE"
+SESSION_TOKEN = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/"
+
+WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+LOOPBACK = "127.0.0.1"
+LINE_LIMIT = 2**24
+PATIENCE = 30  # seconds that a test waits for what must happen; reached only by a test that fails
+
+
+class Refused(Exception):
+    """Why the service refuses a login; it does not tell its clients."""
+
+
+# --- what the service knows and checks ---
+
+
+@dataclass
+class Cache:
+    """One cache or cluster, its users, and the AWS keys that may connect."""
+
+    service: str = "elasticache"
+    name: str = "my-cache"
+    region: str = "us-east-1"
+    serverless: bool = False
+    users: tuple[str, ...] = ("my-iam-user",)
+    # access key id: secret access key, session token
+    keys: dict[str, tuple[str, str | None]] = field(
+        default_factory=lambda: {
+            ACCESS_KEY: (SECRET_KEY, None),
+            TEMPORARY_ACCESS_KEY: (SECRET_KEY, SESSION_TOKEN),
+        }
+    )
+
+    def check(self, user: str, token: str, now: float) -> None:
+        """Raise Refused unless ``token`` lets ``user`` in at ``now``, in epoch seconds."""
+        host, separator, query = token.partition("/?")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        claims = dict(pairs)
+        if not separator or len(claims) != len(pairs):
+            raise Refused("not a token")
+        signature = claims.pop("X-Amz-Signature", "")
+        access_key, *scope = claims.get("X-Amz-Credential", "").split("/")
+        secret_key, session_token = self.keys.get(access_key, ("", None))
+        timestamp = claims.get("X-Amz-Date", "")
+        signed_at = _epoch(timestamp)
+
+        self._check_names(host, claims, user)
+        _require(access_key in self.keys, "unknown access key")
+        _require(claims.pop("X-Amz-Security-Token", None) == session_token, "session token")
+        _require(scope == [timestamp[:8], self.region, self.service, "aws4_request"], "scope")
+        _require(claims.get("X-Amz-Algorithm") == "AWS4-HMAC-SHA256", "algorithm")
+        _require(claims.get("X-Amz-SignedHeaders") == "host", "signed headers")
+        _require(claims.get("X-Amz-Expires") == "900", "X-Amz-Expires")
+        _require(len(claims) == (8 if self.serverless else 7), "parameters")
+        _require(signed_at >= now - 900, "expired")
+        _require(signed_at <= now + 300, "not yet valid")
+        pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
+        expected = sigv4(host, pairs, secret_key, self.service, self.region, timestamp)
+        _require(hmac.compare_digest(expected.encode(), signature.encode()), "signature")
+
+    def _check_names(self, host: str, claims: dict[str, str], user: str) -> None:
+        _require(host == self.name, "host")
+        _require(claims.get("Action") == "connect", "Action")
+        _require(claims.get("User") == user, "another user's token")
+        _require(user in self.users, "unknown user")
+        _require(claims.get("ResourceType") == ("ServerlessCache" if self.serverless else None), "ResourceType")
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise Refused(reason)
+
+
+def _epoch(timestamp: str) -> float:
+    try:
+        return timegm(time.strptime(timestamp, "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        raise Refused("X-Amz-Date") from None
+
+
+def sigv4(host: str, pairs: list[tuple[str, str]], secret_key: str, service: str, region: str, timestamp: str) -> str:
+    """Return what botocore signs ``GET https://host/?pairs`` with at the time ``timestamp``."""
+    signer = botocore.auth.SigV4QueryAuth(botocore.credentials.Credentials("", secret_key), service, region)
+    request = botocore.awsrequest.AWSRequest("GET", f"https://{host}/", params=pairs)
+    request.context["timestamp"] = timestamp
+    return signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+
+
+# --- Redis ---
+
+
+class Redis:
+    """A redis-server of its own that keeps nothing. Its default user is locked, others come from ``add_user``.
+
+    options: of redis-server, after those that every server here gets.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.socket = os.path.join(self._folder.name, "redis.sock")
+        self.password = secrets.token_hex(16)
+        command = ["redis-server", "--port", "0", "--unixsocket", self.socket, "--requirepass", self.password]
+        command += ["--dir", self._folder.name, "--save", "", "--bind", LOOPBACK, *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.wait_for_log("ready to accept connections")
+
+    def __enter__(self) -> Redis:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def wait_for_log(self, text: str) -> None:
+        for line in self._process.stdout:
+            if text in line:
+                return
+        raise RuntimeError(f"redis-server ended before it wrote {text!r}")
+
+    def run(self, *command: str) -> str:
+        """The reply to a command of the administrator's."""
+        environ = {**os.environ, "REDISCLI_AUTH": self.password}
+        reply = subprocess.run(["redis-cli", "-e", "-s", self.socket, *command], env=environ, stdout=subprocess.PIPE)
+        if reply.returncode:
+            raise RuntimeError(f"{command[0]}: {reply.stdout.decode()}")
+        return reply.stdout.decode()
+
+    def add_user(self, user: str) -> None:
+        self.run("ACL", "SETUSER", user, "on", f">{self.password}", "~*", "&*", "+@all")
+
+
+# --- the gate ---
+
+
+@dataclass
+class Login:
+    user: str
+    token: str
+
+
+class Gate:
+    """A TLS front for one Redis, or for several that are the nodes of one cluster.
+
+    lifetime: seconds after its last login at which a connection is cut; None for never.
+    clock_offset: seconds by which the gate's clock is ahead of this machine's; may be set at any time.
+    """
+
+    host = "localhost"
+
+    def __init__(self, cache: Cache | None = None, *nodes: Redis, lifetime: float | None = None) -> None:
+        self.cache = cache or Cache()
+        self.lifetime = lifetime
+        self.clock_offset = 0.0
+        self.logins: list[Login] = []
+        self.refusals: list[str] = []
+        self.cuts = 0
+        self.ports: list[int] = []
+        self.ca_file = ""
+        self._nodes = nodes
+        self._to_refuse = 0
+        self._connections: set[_Connection] = set()
+        self._changed = threading.Condition()
+        self._cleanup = contextlib.ExitStack()
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def __enter__(self) -> Gate:
+        with contextlib.ExitStack() as cleanup:
+            self._nodes = self._nodes or (cleanup.enter_context(Redis()),)
+            for node in self._nodes:
+                for user in self.cache.users:
+                    node.add_user(user)
+            self.ca_file = os.path.join(cleanup.enter_context(tempfile.TemporaryDirectory()), "ca.pem")
+            thread = threading.Thread(target=asyncio.run, args=(self._run(self._tls_context()),))
+            thread.start()
+            cleanup.callback(thread.join)
+            self.wait_for(lambda: len(self.ports) == len(self._nodes))
+            cleanup.callback(lambda: self._loop.call_soon_threadsafe(self._stop.set))
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def refuse_next(self, logins: int = 1) -> None:
+        """Refuse that many logins, whatever their tokens."""
+        self._to_refuse = logins
+
+    def permit(self, command: str, permitted: bool) -> None:
+        """Take the permission for a command from every user, or give it back; without it, Redis answers NOPERM."""
+        for node in self._nodes:
+            for user in self.cache.users:
+                node.run("ACL", "SETUSER", user, f"{'+' if permitted else '-'}{command}")
+
+    def cut_all(self) -> None:
+        """Cut all the connections there are; return when it is done."""
+        asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result(PATIENCE)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return as soon as ``condition``, about this gate's logins, refusals or cuts, is true."""
+        with self._changed:
+            if not self._changed.wait_for(condition, PATIENCE):
+                raise TimeoutError(f"{len(self.logins)} logins, {self.cuts} cuts, refusals: {self.refusals}")
+
+    def wait_for_cuts(self, more: int) -> None:
+        goal = self.cuts + more
+        self.wait_for(lambda: self.cuts >= goal)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.ca_file)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(self.host, LOOPBACK).configure_cert(context)
+        return context
+
+    # What follows runs in the gate's own thread.
+
+    async def _run(self, tls: ssl.SSLContext) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        servers = [
+            await asyncio.start_server(functools.partial(self._serve, node), LOOPBACK, 0, ssl=tls, limit=LINE_LIMIT)
+            for node in self._nodes
+        ]
+        with self._changes():
+            self.ports = [server.sockets[0].getsockname()[1] for server in servers]
+        await self._stop.wait()
+        for server in servers:
+            server.close()
+        await self._cut_all()
+
+    async def _serve(self, node: Redis, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(self, node.password.encode(), writer)
+        self._connections.add(connection)
+        try:
+            await connection.serve(reader, *await asyncio.open_unix_connection(node.socket, limit=LINE_LIMIT))
+        except (OSError, EOFError):
+            pass  # that is how connections end
+        finally:
+            self._connections.discard(connection)
+            connection.ended.set()
+
+    async def _cut_all(self) -> None:
+        for connection in list(self._connections):
+            connection.cut()
+            await connection.ended.wait()
+
+    @contextlib.contextmanager
+    def _changes(self) -> Iterator[None]:
+        with self._changed:
+            yield
+            self._changed.notify_all()
+
+    def admit(self, user: str, token: str, in_multi: bool) -> bool:
+        """Decide about one login and keep the record of it."""
+        with self._changes():
+            try:
+                self._check(user, token, in_multi)
+            except Refused as refused:
+                self.refusals.append(str(refused))
+                return False
+            self.logins.append(Login(user, token))
+            return True
+
+    def _check(self, user: str, token: str, in_multi: bool) -> None:
+        if self._to_refuse > 0:
+            self._to_refuse -= 1
+            raise Refused("on demand")
+        _require(not in_multi, "inside MULTI")
+        self.cache.check(user, token, time.time() + self.clock_offset)
+
+    def count_cut(self) -> None:
+        with self._changes():
+            self.cuts += 1
+
+
+class _Connection:
+    """One client's connection, and the gate's own to Redis on the client's behalf."""
+
+    def __init__(self, gate: Gate, password: bytes, writer: asyncio.StreamWriter) -> None:
+        self.ended = asyncio.Event()
+        self._gate = gate
+        self._password = password
+        self._writer = writer
+        self._refusal = f"refused-{secrets.token_hex(8)}".encode()
+        self._logged_in = False
+        self._in_multi = False
+        self._end_of_life: asyncio.TimerHandle | None = None
+
+    async def serve(
+        self, commands: asyncio.StreamReader, replies: asyncio.StreamReader, redis: asyncio.StreamWriter
+    ) -> None:
+        passing_replies = asyncio.create_task(self._pass_replies(replies))
+        try:
+            while True:
+                redis.write(_encoded(self._passed_on(await _read_command(commands))))
+                await redis.drain()
+        finally:
+            if self._end_of_life:
+                self._end_of_life.cancel()
+            redis.close()
+            await asyncio.gather(passing_replies, return_exceptions=True)
+
+    def cut(self) -> None:
+        self._writer.transport.abort()
+        self._gate.count_cut()
+
+    async def _pass_replies(self, replies: asyncio.StreamReader) -> None:
+        try:
+            async for line in replies:
+                self._writer.write(WRONGPASS if line.startswith(b"-ERR unknown command '" + self._refusal) else line)
+                await self._writer.drain()
+        finally:
+            self._writer.close()
+
+    def _passed_on(self, command: list[bytes]) -> list[bytes]:
+        """What Redis gets for a command of the client's."""
+        name = command[0].upper()
+        if name in (b"EXEC", b"DISCARD", b"RESET"):
+            self._in_multi = False
+        if name == b"MULTI":
+            self._in_multi = self._logged_in
+        if name == b"AUTH" and len(command) == 2:
+            command = [name, b"default", command[1]]
+        position = _user_position(name, command)
+        if position is None:
+            return command
+        user, token = command[position : position + 2]
+        if not self._gate.admit(user.decode(errors="replace"), token.decode(errors="replace"), self._in_multi):
+            return [self._refusal]
+        self._start_life()
+        return [*command[: position + 1], self._password, *command[position + 2 :]]
+
+    def _start_life(self) -> None:
+        self._logged_in = True
+        if self._end_of_life:
+            self._end_of_life.cancel()
+        if self._gate.lifetime is not None:
+            self._end_of_life = asyncio.get_running_loop().call_later(self._gate.lifetime, self.cut)
+
+
+def _user_position(name: bytes, command: list[bytes]) -> int | None:
+    """Where the user stands in AUTH user token and in HELLO 3 AUTH user token; None where there is none."""
+    words = [word.upper() for word in command]
+    start = {b"AUTH": 0, b"HELLO": 2}.get(name)
+    if start is None or b"AUTH" not in words[start:-2]:
+        return None
+    return words.index(b"AUTH", start) + 1
+
+
+async def _read_command(reader: asyncio.StreamReader) -> list[bytes]:
+    line = await reader.readline()
+    if not line:
+        raise EOFError
+    if not line.startswith(b"*"):
+        return line.split() or await _read_command(reader)  # typed by hand, as Redis allows it
+    return [await _read_bulk(reader) for _ in range(int(line[1:]))]
+
+
+async def _read_bulk(reader: asyncio.StreamReader) -> bytes:
+    length = int((await reader.readline())[1:])
+    return (await reader.readexactly(length + 2))[:-2]
+
+
+def _encoded(command: list[bytes]) -> bytes:
+    return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in command)
