@@ -23,7 +23,6 @@ import tempfile
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -32,10 +31,16 @@ import botocore.awsrequest
 import botocore.credentials
 import trustme
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self
+
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TEMPORARY_ACCESS_KEY = "ASIAIOSFODNN7EXAMPLE"
-SESSION_TOKEN = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/"
+SESSION_TOKEN = "AQoDYXdzEE0a8ANXXXXXXXXNO1ewxE5TijQyp+IEXAMPLE=="
 
 WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 LOOPBACK = "127.0.0.1"
@@ -140,7 +145,7 @@ class Redis:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.wait_for_log("ready to accept connections")
 
-    def __enter__(self) -> Redis:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,16 +162,20 @@ class Redis:
     def run(self, *command: str) -> str:
         """The reply to a command of the administrator's."""
         environ = {**os.environ, "REDISCLI_AUTH": self.password}
-        reply = subprocess.run(["redis-cli", "-e", "-s", self.socket, *command], env=environ, stdout=subprocess.PIPE)
-        if reply.returncode:
-            raise RuntimeError(f"{command[0]}: {reply.stdout.decode()}")
-        return reply.stdout.decode()
+        client = ["redis-cli", "-e", "-s", self.socket, *command]
+        return subprocess.run(client, check=True, env=environ, stdout=subprocess.PIPE, text=True).stdout
 
     def add_user(self, user: str) -> None:
         self.run("ACL", "SETUSER", user, "on", f">{self.password}", "~*", "&*", "+@all")
 
 
 # --- the gate ---
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    """The one certificate authority of this process: some clients read the trusted certificates only once."""
+    return trustme.CA()
 
 
 @dataclass
@@ -203,14 +212,14 @@ class Gate:
     def port(self) -> int:
         return self.ports[0]
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as cleanup:
             self._nodes = self._nodes or (cleanup.enter_context(Redis()),)
             for node in self._nodes:
                 for user in self.cache.users:
                     node.add_user(user)
-            self.ca_file = os.path.join(cleanup.enter_context(tempfile.TemporaryDirectory()), "ca.pem")
-            thread = threading.Thread(target=asyncio.run, args=(self._run(self._tls_context()),))
+            self.ca_file = cleanup.enter_context(authority().cert_pem.tempfile())
+            thread = threading.Thread(target=asyncio.run, args=(self._run(),))
             thread.start()
             cleanup.callback(thread.join)
             self.wait_for(lambda: len(self.ports) == len(self._nodes))
@@ -225,11 +234,17 @@ class Gate:
         """Refuse that many logins, whatever their tokens."""
         self._to_refuse = logins
 
-    def permit(self, command: str, permitted: bool) -> None:
-        """Take the permission for a command from every user, or give it back; without it, Redis answers NOPERM."""
+    def forbid(self, command: str) -> None:
+        """Take the permission for a command from every user: Redis answers NOPERM."""
+        self._set_permission(f"-{command}")
+
+    def permit(self, command: str) -> None:
+        self._set_permission(f"+{command}")
+
+    def _set_permission(self, rule: str) -> None:
         for node in self._nodes:
             for user in self.cache.users:
-                node.run("ACL", "SETUSER", user, f"{'+' if permitted else '-'}{command}")
+                node.run("ACL", "SETUSER", user, rule)
 
     def cut_all(self) -> None:
         """Cut all the connections there are; return when it is done."""
@@ -245,18 +260,13 @@ class Gate:
         goal = self.cuts + more
         self.wait_for(lambda: self.cuts >= goal)
 
-    def _tls_context(self) -> ssl.SSLContext:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(self.ca_file)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(self.host, LOOPBACK).configure_cert(context)
-        return context
-
     # What follows runs in the gate's own thread.
 
-    async def _run(self, tls: ssl.SSLContext) -> None:
+    async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority().issue_cert(self.host, LOOPBACK).configure_cert(tls)
         servers = [
             await asyncio.start_server(functools.partial(self._serve, node), LOOPBACK, 0, ssl=tls, limit=LINE_LIMIT)
             for node in self._nodes

@@ -1,7 +1,6 @@
 """The gate lets in what the service lets in and refuses what it refuses, shown with tokens that botocore signs."""
 
 import contextlib
-import dataclasses
 import socket
 import ssl
 import time
@@ -22,16 +21,18 @@ SERVERLESS = ("ResourceType", "ServerlessCache")
 def connection(gate):
     """A function that sends lines, all at once, and returns the first line of the reply to each."""
     context = ssl.create_default_context(cafile=gate.ca_file)
-    with socket.create_connection((gate.host, gate.port)) as tcp:
-        with context.wrap_socket(tcp, server_hostname=gate.host) as tls, tls.makefile("rw", newline="\r\n") as file:
+    with contextlib.ExitStack() as stack:
+        tcp = stack.enter_context(socket.create_connection((gate.host, gate.port)))
+        tls = stack.enter_context(context.wrap_socket(tcp, server_hostname=gate.host))
+        file = stack.enter_context(tls.makefile("rw", newline="\r\n"))
 
-            def ask(*lines):
-                file.write("".join(f"{line}\r\n" for line in lines))
-                file.flush()
-                replies = [file.readline().rstrip("\r\n") for _ in lines]
-                return replies if len(replies) > 1 else replies[0]
+        def ask(*lines):
+            file.write("".join(f"{line}\r\n" for line in lines))
+            file.flush()
+            replies = [file.readline().rstrip("\r\n") for _ in lines]
+            return replies if len(replies) > 1 else replies[0]
 
-            yield ask
+        yield ask
 
 
 def login(gate, token, user=USER):
@@ -217,9 +218,8 @@ def test_plaintext_gets_no_answer(gate):
 
 
 def test_its_certificate_is_for_its_host_and_from_its_own_authority(gate):
-    with socket.create_connection((gate.host, gate.port)) as tcp:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            ssl.create_default_context().wrap_socket(tcp, server_hostname=gate.host)
+    with socket.create_connection((gate.host, gate.port)) as tcp, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(tcp, server_hostname=gate.host)
 
 
 def test_a_connection_is_cut_a_lifetime_after_its_last_login(redis):
@@ -255,9 +255,9 @@ def test_logins_can_be_refused_on_demand(gate):
 def test_permission_for_a_command_can_be_taken(gate):
     with connection(gate) as ask:
         assert ask(f"AUTH {USER} {signed()}") == "+OK"
-        gate.permit("get", False)
+        gate.forbid("get")
         assert ask("GET key").startswith("-NOPERM")
-        gate.permit("get", True)
+        gate.permit("get")
         assert ask("GET key") == "$-1"
 
 
