@@ -163,13 +163,9 @@ class StaticCredentials:
         token: str | None = None,
         expiration: float | str | datetime | None = None,
     ) -> None:
-        for argument, value in (("access_key", access_key), ("secret_key", secret_key), ("token", token or None)):
-            flaw = "" if value is None and argument == "token" else _flaw(value)
-            if flaw:
-                raise ConfigurationError(f"{argument}: {flaw}")
-        self.access_key = access_key
-        self.secret_key = secret_key
-        self.token = token or None
+        self.access_key = _checked_key("access_key", access_key)
+        self.secret_key = _checked_key("secret_key", secret_key)
+        self.token = None if token is None or token == "" else _checked_key("token", token)
         self.expiration = None if expiration is None else _epoch(expiration)
 
     def __repr__(self) -> str:
@@ -235,73 +231,73 @@ class RefreshingCredentials(_Provider):
         if self._kept is None:
             return None
         credentials, renew_at = self._kept
-        if _expired(credentials, now) or (now >= renew_at and os.getpid() not in self._renewals):
+        if _expired(credentials, now) or (now > renew_at and os.getpid() not in self._renewals):
             return None
         return credentials
 
     def _fetch(self) -> StaticCredentials:
         import concurrent.futures
 
-        renewal, others = self._join_renewal()
-        if not others:
-            self._renew(renewal)
-            return renewal.result()
+        own = self._new_renewal()
         try:
+            renewal = self._renewals.setdefault(os.getpid(), own)
+            if renewal is own:
+                self._renew(own)
             return self._at_hand(time.time()) or renewal.result(self._timeout)
         except concurrent.futures.TimeoutError:
-            raise self._waited_too_long() from None
+            raise CredentialsError(self._too_long) from None
+        finally:
+            self._end(own)
 
     async def _fetch_async(self) -> StaticCredentials:
         import asyncio
+        import threading
 
-        renewal, others = self._join_renewal()
-        if not others:
-            self._renew_in_worker(renewal)
-            return await asyncio.wrap_future(renewal)
+        own = self._new_renewal()
+        try:
+            renewal = self._renewals.setdefault(os.getpid(), own)
+            if renewal is own:
+                # Not the loop's executor: it may be full of callers that wait for this very renewal.
+                threading.Thread(target=self._renew, args=(own,), daemon=True).start()
+                return await asyncio.wrap_future(own)
+        except RuntimeError as error:
+            self._end(own)
+            raise CredentialsError("no thread can be started to fetch credentials in") from error
         valid = self._at_hand(time.time())
         if valid is not None:
             return valid
         try:
             return await asyncio.wait_for(asyncio.wrap_future(renewal), self._timeout)
         except asyncio.TimeoutError:
-            raise self._waited_too_long() from None
+            raise CredentialsError(self._too_long) from None
 
-    def _join_renewal(self) -> tuple[Future[StaticCredentials], bool]:
-        """The renewal under way and whether it is another caller's; if there was none, the caller's own."""
+    def _new_renewal(self) -> Future[StaticCredentials]:
         from concurrent.futures import Future
 
-        own: Future[StaticCredentials] = Future()
-        own.set_running_or_notify_cancel()  # from here on, a waiter that is cancelled cannot cancel it for all
-        renewal = self._renewals.setdefault(os.getpid(), own)
-        return renewal, renewal is not own
-
-    def _renew_in_worker(self, renewal: Future[StaticCredentials]) -> None:
-        import asyncio
-
-        try:
-            asyncio.get_running_loop().run_in_executor(None, self._renew, renewal)
-        except RuntimeError:  # the loop is shutting down its worker threads
-            self._renewals.pop(os.getpid(), None)
-            renewal.set_exception(CredentialsError("the event loop has no worker thread left to fetch credentials in"))
+        renewal: Future[StaticCredentials] = Future()
+        renewal.set_running_or_notify_cancel()  # from here on, no waiter that is cancelled can cancel it for all
+        return renewal
 
     def _renew(self, renewal: Future[StaticCredentials]) -> None:
-        """Fetch, then give the outcome to everyone who waits for ``renewal``."""
+        """Fetch, and give the outcome to everyone who waits for ``renewal``."""
         try:
-            credentials = self._renewed()
-        except BaseException as error:
-            self._renewals.pop(os.getpid(), None)
-            if isinstance(error, CredentialsError):
-                renewal.set_exception(error)
-                return
+            renewal.set_result(self._renewed())
+        except CredentialsError as error:
+            renewal.set_exception(error)
+        finally:
+            self._end(renewal)
+
+    def _end(self, renewal: Future[StaticCredentials]) -> None:
+        """Let nobody wait for it any longer, also when a signal handler's exception cut it short."""
+        if not renewal.done():
             renewal.set_exception(CredentialsError("the caller that was fetching credentials was interrupted"))
-            raise
-        self._renewals.pop(os.getpid(), None)
-        renewal.set_result(credentials)
+        if self._renewals.get(os.getpid()) is renewal:
+            del self._renewals[os.getpid()]
 
     def _renewed(self) -> StaticCredentials:
         kept = self._kept
-        if kept is not None and time.time() < kept[1] and not _expired(kept[0], time.time()):
-            return kept[0]  # another caller's renewal ended between our looking and our joining
+        if kept is not None and time.time() <= kept[1] and not _expired(kept[0], time.time()):
+            return kept[0]  # another caller's renewal ended between our looking and our registering
         try:
             credentials = self._provider._fetch()
         except CredentialsError:
@@ -312,8 +308,9 @@ class RefreshingCredentials(_Provider):
         self._kept = (credentials, max(expiration - RENEW_EARLY, time.time() + RENEWAL_PAUSE))
         return credentials
 
-    def _waited_too_long(self) -> CredentialsError:
-        return CredentialsError(f"another caller's fetch of credentials took longer than {self._timeout:g} s")
+    @property
+    def _too_long(self) -> str:
+        return f"another caller's fetch of credentials took longer than {self._timeout:g} s"
 
 
 class EnvironmentCredentials(_Provider):
@@ -391,10 +388,7 @@ class _Given(_Provider):
         return self  # the user's object may hold locks and sockets, and is theirs to copy
 
     def _at_hand(self, now: float) -> StaticCredentials:
-        credentials = _snapshot(self._credentials)
-        if _expired(credentials, now):
-            raise CredentialsError(f"credentials: {_expiry(credentials)}")
-        return credentials
+        return _asked(lambda: self._credentials, now)
 
 
 class _Callable(_Provider):
@@ -407,17 +401,22 @@ class _Callable(_Provider):
         return self
 
     def _fetch(self) -> StaticCredentials:
-        try:
-            credentials = _snapshot(self._function())
-        except CredentialsError:
-            raise
-        except ConfigurationError as error:
-            raise CredentialsError(f"credentials: {error}") from error
-        except Exception as error:  # its text stays in the cause: nobody knows whether it holds a secret
-            raise CredentialsError(f"credentials: the callable that provides them raised {_kind(error)}") from error
-        if _expired(credentials, time.time()):
-            raise CredentialsError(f"credentials: the callable provided some, but {_expiry(credentials)}")
-        return credentials
+        return _asked(self._function, None)
+
+
+def _asked(function: Callable[[], Credentials | Freezable], now: float | None) -> StaticCredentials:
+    """The user's credentials at ``now``, after the call if None; whatever goes wrong is a CredentialsError."""
+    try:
+        credentials = _snapshot(function())
+    except CredentialsError:
+        raise
+    except Error as error:
+        raise CredentialsError(f"credentials: {error}") from error
+    except Exception as error:  # its text stays in the cause: nobody knows whether it holds a secret
+        raise CredentialsError(f"credentials: asking for them raised {type(error).__name__}") from error
+    if _expired(credentials, time.time() if now is None else now):
+        raise CredentialsError(f"credentials: {_expiry(credentials)}")
+    return credentials
 
 
 def _provider(credentials: CredentialsArgument) -> _Provider:
@@ -445,13 +444,10 @@ def _snapshot(credentials: Credentials | Freezable) -> StaticCredentials:
         return credentials
     freeze = getattr(credentials, "get_frozen_credentials", None)
     found: Any = freeze() if callable(freeze) else credentials
-    try:
-        expiration = getattr(found, "expiration", None)
-        return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
-    except AttributeError:
-        raise CredentialsError(f"credentials: {_kind(found)} lacks access_key, secret_key or token") from None
-    except ConfigurationError as error:
-        raise CredentialsError(f"credentials: {error}") from None
+    missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
+    if missing:
+        raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
+    return StaticCredentials(found.access_key, found.secret_key, found.token, getattr(found, "expiration", None))
 
 
 def _described(credentials: StaticCredentials) -> str:
@@ -649,8 +645,11 @@ def uri_encode(text: str) -> str:
 
 
 def canonical_query(params: Iterable[tuple[str, str]]) -> str:
-    """Encode ``params``, pairs of name and value, and sort them by encoded name, then by encoded value."""
-    return _joined(sorted(_encoded(params)))
+    """Encode ``params``, pairs of name and value, and sort them by encoded name, then by encoded value.
+
+    Raises ConfigurationError for anything but pairs of text.
+    """
+    return _joined(sorted(_encoded(_checked_params(params))))
 
 
 def canonical_request(host: str, params: Iterable[tuple[str, str]]) -> str:
@@ -678,8 +677,14 @@ def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
 
 
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
-    """Derive the 32 bytes that sign for one date ("20260102"), region and service."""
-    key = f"AWS4{secret_key}".encode()
+    """Derive the 32 bytes that sign for one date ("20260102"), region and service.
+
+    Raises ConfigurationError if the secret key is not text.
+    """
+    try:
+        key = b"AWS4" + secret_key.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise ConfigurationError("secret_key: text with a UTF-8 form is wanted") from None
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
@@ -712,7 +717,7 @@ def presign(
         raise ConfigurationError("timestamp: UTC in the form '20260102T030405Z' is wanted")
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604800:
         raise ConfigurationError("expires: seconds from 1 to 604800 are wanted")
-    params = list(params)
+    params = _checked_params(params)
     for name in _SIGNING_PARAMS.intersection(name for name, _ in params):
         raise ConfigurationError(f"params: {name} is presign's own to add; leave it out")
     return _Presigner(_snapshot(credentials), service, region, host, params, timestamp, expires).url(timestamp)
@@ -779,6 +784,14 @@ def _joined(encoded: list[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
+def _checked_params(params: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """As a list: of a mapping, or of text, the items could pass for pairs."""
+    pairs = [] if isinstance(params, str) or hasattr(params, "keys") else list(params)
+    if (not pairs and params) or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise ConfigurationError("params: pairs of name and value are wanted, such as [('Action', 'connect')]")
+    return pairs
+
+
 def _is_timestamp(text: object) -> bool:
     if not isinstance(text, str) or not text.isascii() or len(text) != 16:
         return False
@@ -799,7 +812,7 @@ def _checked_user(user: str) -> str:
         raise ConfigurationError("user: white space and control characters are not part of any user id; remove them")
     if any("\ud800" <= character <= "\udfff" for character in user):
         raise ConfigurationError("user: text with a UTF-8 form is wanted; this holds a lone surrogate")
-    return user
+    return _plain(user)
 
 
 def _checked_name(argument: str, name: str) -> str:
@@ -809,37 +822,47 @@ def _checked_name(argument: str, name: str) -> str:
         raise ConfigurationError(
             f"{argument}: the name of the {argument} is wanted, not its endpoint or ARN{_probable_name(name)}"
         )
-    if not (name.isascii() and name[0].isalpha() and name.replace("-", "").isalnum()):
+    if not _is_name(name):
         raise ConfigurationError(
             f"{argument}: letters, digits and hyphens, starting with a letter, are wanted, like 'my-{argument}'"
         )
     return name.lower()
 
 
+def _is_name(text: str) -> bool:
+    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum()
+
+
 def _probable_name(location: str) -> str:
-    host = location.rpartition("://")[2].rpartition("@")[2]
-    if location.startswith("arn:"):
-        name = location.replace("/", ":").rpartition(":")[2]
-    elif "." in host or ":" in host:
-        name = _name_in_endpoint(host.partition("/")[0].partition(":")[0])
-    else:
-        return ""
-    return f"; it is probably {name!r}" if name.replace("-", "").isalnum() else ""
+    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
+    scheme, _, rest = location.lower().rpartition("://")
+    host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
+    name = host if scheme or port.isdigit() or location.endswith("/") else ""
+    if location.startswith("arn:") and ":user" not in location:
+        name = location.lower().replace("/", ":").rpartition(":")[2]
+    elif ".amazonaws." in host:
+        name = _name_in_endpoint(host)
+    return f"; it is probably {name!r}" if _is_name(name) else ""
 
 
 def _name_in_endpoint(host: str) -> str:
     """The part of an ElastiCache or MemoryDB host name that is the cache's or cluster's own name.
 
     master.NAME.xxxxxx.use1.cache.amazonaws.com, and likewise replica. and clustercfg.;
-    NAME-0001-001.NAME.xxxxxx.…; NAME.xxxxxx.ng.0001.…; NAME-xxxxxx.serverless.use1.….
+    NAME-0001-001.NAME.xxxxxx.…; NAME-xxxxxx.serverless.use1.…; and, of caches without TLS,
+    NAME.xxxxxx.ng.0001.…, NAME-ro.xxxxxx.ng.0001.…, NAME-001.xxxxxx.0001.…
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     """
-    first, second, *others = [*host.lower().split("."), ""]
-    if "serverless" in (second, *others):
-        return first.rpartition("-")[0]
+    first, second, *others = [*host.split("."), ""]
     if first in ("master", "replica", "clustercfg") or first.startswith(f"{second}-"):
         return second
-    return first[: -len("-ro")] if first.endswith("-ro") else first
+    if "serverless" in (second, *others):
+        return first.rpartition("-")[0]
+    name, _, suffix = first.rpartition("-")
+    while suffix == "ro" or (suffix.isdigit() and len(suffix) in (3, 4)):
+        first = name
+        name, _, suffix = first.rpartition("-")
+    return first
 
 
 def _resolved_region(region: str | None) -> str:
@@ -852,12 +875,12 @@ def _resolved_region(region: str | None) -> str:
 
 
 def _checked_region(argument: str, region: str) -> str:
-    words = region.split("-") if isinstance(region, str) else []
-    if len(words) >= 3 and region.isascii() and all(word.isalnum() for word in words) and region == region.lower():
-        if words[-1].isdigit():
-            return region
-        if words[-1][:-1].isdigit():
-            raise ConfigurationError(f"{argument}: a region is wanted; this is an availability zone of {region[:-1]}")
+    *words, number = region.split("-") if isinstance(region, str) and region.isascii() else [""]
+    if len(words) >= 2 and all(word.isalpha() and word.islower() for word in words):
+        if number.isdigit():
+            return _plain(region)
+        if number[:-1].isdigit():
+            raise ConfigurationError(f"{argument}: a region is wanted; this is a zone of {region[:-1]}")
     raise ConfigurationError(f"{argument}: a region is wanted, in lower case, like 'us-east-1'")
 
 
@@ -865,6 +888,12 @@ def _checked_timeout(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
         raise ConfigurationError("timeout: a positive number of seconds is wanted")
     return timeout
+
+
+def _checked_key(argument: str, value: str) -> str:
+    if _flaw(value):
+        raise ConfigurationError(f"{argument}: {_flaw(value)}")
+    return _plain(value)
 
 
 def _flaw(value: object) -> str:
@@ -880,8 +909,8 @@ def _epoch(expiration: object) -> float:
     """Epoch seconds of an expiration as StaticCredentials takes it."""
     if isinstance(expiration, str):
         expiration = _parsed_iso8601(expiration)
-    elif getattr(expiration, "tzinfo", None) is not None:
-        expiration = expiration.timestamp()  # type: ignore[attr-defined]
+    elif getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
+        expiration = expiration.timestamp()
     if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or not 0 <= expiration < 253402300800:
         raise ConfigurationError(
             "expiration: epoch seconds, ISO 8601 text with a time zone ('2026-01-02T03:04:05Z'),"
@@ -896,11 +925,12 @@ def _parsed_iso8601(text: str) -> float | None:
     moment, zone = text[:19], text[19:]
     if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
         zone = zone.lstrip(".0123456789")
+    if moment[4::3] != "--T::" or len(zone) not in (1, 6):  # from 3.11 on, other forms are understood too
+        return None
     try:
-        parsed = datetime.fromisoformat(moment + ("+00:00" if zone == "Z" else zone))
+        return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
     except ValueError:
         return None
-    return None if parsed.tzinfo is None else parsed.timestamp()
 
 
 def _utc(epoch: float) -> str:
@@ -913,7 +943,12 @@ def _shortened(access_key: str) -> str:
 
 
 def _kind(value: object) -> str:
-    return "empty text" if value == "" else f"an object of type {type(value).__name__}"
+    return "empty text" if isinstance(value, str) else f"an object of type {type(value).__name__}"
+
+
+def _plain(text: str) -> str:
+    """The text of a str subclass, such as an enum's member, which might format itself as something else."""
+    return str.__str__(text)
 
 
 # --- credential sources ---
@@ -1061,7 +1096,7 @@ def _fetch_container(environ: Mapping[str, str], deadline: float) -> StaticCrede
     if environ.get(_RELATIVE_URI):
         if not environ[_RELATIVE_URI].startswith("/"):
             raise CredentialsError("a path that starts with a slash is wanted")
-        url = f"http://{_CONTAINER_HOST}{environ[_RELATIVE_URI]}"
+        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{environ[_RELATIVE_URI]}")
     else:
         url = _checked_url(_FULL_URI, environ[_FULL_URI], plain_http_hosts=_PLAIN_HTTP_HOSTS)
     headers = {"Accept": "application/json"}
@@ -1103,14 +1138,14 @@ def _fetch_instance_metadata(environ: Mapping[str, str], deadline: float) -> Sta
         def attempt(attempt_deadline: float) -> bytes:
             status, _, body = _http(method, endpoint + path, attempt_deadline, headers)
             if status != 200:
-                raise _refusal(status, "the instance has no role" if status == 404 else "")
+                raise _refusal(status, "the instance has no role" if status == 404 and method == "GET" else "")
             return body
 
         return _retrying(attempt, deadline, attempts, seconds)
 
     try:
         token = ask("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"})
-    except _TemporaryError as error:
+    except CredentialsError as error:
         absent = "" if environ.get(_METADATA_ENDPOINT) else f"; {_NOTHING_SET}"
         hint = "from inside a container, the instance's metadata hop limit must be 2 or more"
         raise CredentialsError(f"{endpoint}: {error} ({hint}){absent}") from error
@@ -1119,7 +1154,7 @@ def _fetch_instance_metadata(environ: Mapping[str, str], deadline: float) -> Sta
     role = _one_word(ask("GET", roles, headers), "role name")
     answer = _parsed_json(ask("GET", f"{roles}{uri_encode(role)}", headers))
     if answer.get("Code") != "Success":
-        raise CredentialsError("its answer has no Code of Success")
+        raise CredentialsError(f"its answer has the Code {_one_line(str(answer.get('Code')))}, not Success")
     return _credentials_from(answer, "Token")
 
 
@@ -1135,8 +1170,8 @@ def _metadata_endpoint(environ: Mapping[str, str]) -> str:
 
 def _number(environ: Mapping[str, str], variable: str) -> float:
     text = environ.get(variable) or "1"
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise CredentialsError(f"{variable}: a whole number from 1 is wanted")
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
+        raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
     return int(text)
 
 
@@ -1145,7 +1180,8 @@ def _read_token_file(variable: str, path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
-        raise CredentialsError(f"{variable}: its file cannot be read: {_reason(error)}") from error
+        reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
+        raise CredentialsError(f"{variable}: its file cannot be read: {reason}") from error
     if not 0 < len(content) <= _SIZE_LIMIT:
         raise CredentialsError(f"{variable}: its file is {'too large' if content else 'empty'}")
     return content.decode("latin-1")  # every byte has a meaning in it; what is not ASCII is refused later
@@ -1253,16 +1289,17 @@ def _http(
 
     parts = urlsplit(url)
     host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)  # http.client would take a piece of an IPv6 address
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     client: http.client.HTTPConnection
     if parts.scheme == "https":
         context = _tls_context("AWS_CA_BUNDLE", ca_file)
-        client = http.client.HTTPSConnection(host, parts.port, context=context)
+        client = http.client.HTTPSConnection(host, port, context=context)
     else:
         context = None
-        client = http.client.HTTPConnection(host, parts.port)
+        client = http.client.HTTPConnection(host, port)
     try:
-        client.sock = _connect(host, client.port, deadline)
+        client.sock = _connect(host, port, deadline)
         if context is not None:
             client.sock = context.wrap_socket(client.sock, server_hostname=host)
             client.sock.settimeout(_left(deadline))
@@ -1277,10 +1314,12 @@ def _http(
         if response.length:
             raise _TemporaryError("the connection was closed in the middle of its answer")
         return response.status, response.headers, content
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, CredentialsError):
-            raise
+    except CredentialsError:
+        raise
+    except OSError as error:
         raise _TemporaryError(_reason(error)) from error
+    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
+        raise _TemporaryError(f"no HTTP answer ({type(error).__name__})") from None
     finally:
         client.close()
 
@@ -1364,7 +1403,7 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
     return io.BufferedReader(Reader())
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
     import socket
 
@@ -1375,8 +1414,7 @@ def _reason(error: Exception) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    strerror = getattr(error, "strerror", None)
-    return strerror if isinstance(strerror, str) else f"no HTTP answer ({type(error).__name__})"
+    return error.strerror or f"the connection failed ({type(error).__name__})"
 
 
 # --- diagnosis: explain ---
@@ -1589,12 +1627,12 @@ def _run_explain(options: Any) -> int:
     if sys.stdin is None:
         raise ConfigurationError("explain: there is no standard input to read a token from")
     stream = getattr(sys.stdin, "buffer", sys.stdin)
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and sys.stderr is not None:
         print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
     content = stream.read(_SIZE_LIMIT)
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
     explanation = _Explanation(text, time.time())
-    print("\n".join(explanation.lines()))
+    _output(*explanation.lines())
     return 1 if explanation.problems else 0
 
 
@@ -1722,10 +1760,9 @@ class _Check:
         try:
             self._take_steps()
         except _StepFailed as failure:
-            print()
-            _print_lines(_numbered(failure.causes, "What may have caused this, the most likely first:"))
+            _output("", *_numbered(failure.causes, "What may have caused this, the most likely first:"))
             if failure.policy:
-                print(f"\n{failure.policy}")
+                _output("", failure.policy)
             return 1
         return 0
 
@@ -1734,7 +1771,7 @@ class _Check:
         token = _step("token", self._sign, credentials)
         suspicions = _endpoint_suspicions(self._generator, self._host)
         for suspicion in suspicions:
-            _print_lines(_wrapped(suspicion, "  warning: "))
+            _output(*_wrapped(suspicion, "  warning: "))
         connection = _step("connect", self._connect)
         try:
             connection = _step("tls", self._start_tls, connection)
@@ -1858,11 +1895,7 @@ def _step(name: str, action: Callable[..., tuple[_Answer, str]], *arguments: obj
 
 
 def _print_step(name: str, outcome: str, started: float, seen: str) -> None:
-    _print_lines(_wrapped(seen, _STEP_LINE.format(name, outcome, (time.perf_counter() - started) * 1000)))
-
-
-def _print_lines(lines: list[str]) -> None:
-    print("\n".join(lines), flush=True)
+    _output(*_wrapped(seen, _STEP_LINE.format(name, outcome, (time.perf_counter() - started) * 1000)))
 
 
 def _host_and_port(endpoint: str) -> tuple[str, int]:
@@ -2058,8 +2091,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception, status: int) -> int:
-    print(f"iamcacheauth: {error}", file=sys.stderr)
+    if sys.stderr is not None:  # print would take standard output instead
+        print(f"iamcacheauth: {error}", file=sys.stderr)
     return status
+
+
+def _output(*lines: str) -> None:
+    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter tries again when it exits
+        raise
 
 
 def _parsed_arguments(argv: Sequence[str] | None) -> Any:
@@ -2067,7 +2112,10 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise ConfigurationError(f"{message} (try --help)")
+            usage = " ".join(self.format_usage().split())
+            # The other messages repeat arguments, which may be secrets.
+            harmless = message.startswith("the following arguments are required") or message.endswith("one argument")
+            raise ConfigurationError(f"{message}; {usage}" if harmless else usage)
 
     parser = Parser(
         prog="iamcacheauth",
@@ -2090,14 +2138,7 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
         service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
         service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
         service.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)")
-    return _parsed(parser, argv)
-
-
-def _parsed(parser: Any, argv: Sequence[str] | None) -> Any:
-    options, excess = parser.parse_known_args(argv)
-    if excess:  # not repeated: it may be a token, for which explain has standard input
-        raise ConfigurationError(f"{len(excess)} of the arguments cannot be understood (try --help)")
-    return options
+    return parser.parse_args(argv)
 
 
 def _add_services(command: Any) -> tuple[Any, Any]:
@@ -2123,7 +2164,7 @@ def _generator(options: Any) -> TokenGenerator:
 
 
 def _run_token(options: Any) -> int:
-    print(_generator(options).token())
+    _output(_generator(options).token())
     return 0
 
 
