@@ -785,10 +785,12 @@ def _joined(encoded: list[tuple[str, str]]) -> str:
 
 
 def _checked_params(params: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """As a list: of a mapping, or of text, the items could pass for pairs."""
-    pairs = [] if isinstance(params, str) or hasattr(params, "keys") else list(params)
-    if (not pairs and params) or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        raise ConfigurationError("params: pairs of name and value are wanted, such as [('Action', 'connect')]")
+    try:  # the items of a mapping or of text are refused, though two letters would pass for a pair
+        pairs = [(name, value) for name, value in params if not isinstance(params, (str, dict))]
+    except (TypeError, ValueError):
+        pairs = []
+    if not all(isinstance(text, str) for pair in pairs for text in pair) or (params and not pairs):
+        raise ConfigurationError("params: pairs of name and value, both text, are wanted, like [('Action', 'connect')]")
     return pairs
 
 
@@ -802,7 +804,8 @@ def _is_timestamp(text: object) -> bool:
 #
 # No error repeats a value: people paste secrets and whole tokens into the wrong argument.
 
-_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+# C0, C1, and the invisible ones that come along when text is pasted: zero width space, word joiner, byte order mark.
+_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x200B, 0x2060, 0xFEFF)))
 
 
 def _checked_user(user: str) -> str:
@@ -837,7 +840,7 @@ def _probable_name(location: str) -> str:
     """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
     scheme, _, rest = location.lower().rpartition("://")
     host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
-    name = host if scheme or port.isdigit() or location.endswith("/") else ""
+    name = host if port.isdigit() or (not port and (scheme or location.endswith("/"))) else ""
     if location.startswith("arn:") and ":user" not in location:
         name = location.lower().replace("/", ":").rpartition(":")[2]
     elif ".amazonaws." in host:
@@ -849,20 +852,22 @@ def _name_in_endpoint(host: str) -> str:
     """The part of an ElastiCache or MemoryDB host name that is the cache's or cluster's own name.
 
     master.NAME.xxxxxx.use1.cache.amazonaws.com, and likewise replica. and clustercfg.;
-    NAME-0001-001.NAME.xxxxxx.…; NAME-xxxxxx.serverless.use1.…; and, of caches without TLS,
-    NAME.xxxxxx.ng.0001.…, NAME-ro.xxxxxx.ng.0001.…, NAME-001.xxxxxx.0001.…
+    NAME-xxxxxx.serverless.use1.…; nodes, as NAME-0001-001.NAME.xxxxxx.…; and of caches without
+    TLS, NAME.xxxxxx.ng.0001.… or NAME-ro.xxxxxx.ng.0001.…. Empty for the node of such a cache,
+    NAME-001.xxxxxx.0001.…, because a name may end like that itself.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     """
     first, second, *others = [*host.split("."), ""]
-    if first in ("master", "replica", "clustercfg") or first.startswith(f"{second}-"):
+    if first in ("master", "replica", "clustercfg"):
         return second
     if "serverless" in (second, *others):
         return first.rpartition("-")[0]
+    if first.startswith(f"{second}-"):
+        return second
     name, _, suffix = first.rpartition("-")
-    while suffix == "ro" or (suffix.isdigit() and len(suffix) in (3, 4)):
-        first = name
-        name, _, suffix = first.rpartition("-")
-    return first
+    if suffix == "ro":
+        return name
+    return "" if len(suffix) == 3 and suffix.isdigit() else first
 
 
 def _resolved_region(region: str | None) -> str:
@@ -879,8 +884,8 @@ def _checked_region(argument: str, region: str) -> str:
     if len(words) >= 2 and all(word.isalpha() and word.islower() for word in words):
         if number.isdigit():
             return _plain(region)
-        if number[:-1].isdigit():
-            raise ConfigurationError(f"{argument}: a region is wanted; this is a zone of {region[:-1]}")
+        if number[:-1].isdigit() and number[-1].isalpha():
+            raise ConfigurationError(f"{argument}: a region is wanted; this is an availability zone of {region[:-1]}")
     raise ConfigurationError(f"{argument}: a region is wanted, in lower case, like 'us-east-1'")
 
 
@@ -943,7 +948,7 @@ def _shortened(access_key: str) -> str:
 
 
 def _kind(value: object) -> str:
-    return "empty text" if isinstance(value, str) else f"an object of type {type(value).__name__}"
+    return "empty text" if isinstance(value, str) and not value else f"an object of type {type(value).__name__}"
 
 
 def _plain(text: str) -> str:
@@ -1931,8 +1936,8 @@ def _endpoint_suspicions(generator: TokenGenerator, host: str) -> list[str]:
     if ("serverless" in labels) != generator._serverless:
         kind = "of a serverless cache: add" if "serverless" in labels else "not of a serverless cache: leave out"
         suspicions.append(f"The endpoint is {kind} --serverless.")
-    name = _name_in_endpoint(host)
-    if name != generator.name:
+    name = _name_in_endpoint(host.lower())
+    if name not in ("", generator.name):
         suspicions.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
     if generator.service == "memorydb":
         known, region = generator.region, labels[labels.index("memorydb") + 1]
