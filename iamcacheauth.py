@@ -200,8 +200,9 @@ class RefreshingCredentials(_Provider):
 
     fetch: a callable without arguments that returns an object with the attributes of
     ``Credentials`` and, optionally, ``expiration`` (see StaticCredentials; without one
-    they are kept for good). It is called in the thread of whoever needs the credentials,
-    or in a worker thread of the event loop, never twice at a time.
+    they are kept for good, so give botocore's, which renew themselves, to a generator as
+    they are). It is called in the thread of whoever needs the credentials, or by asyncio
+    in a thread of its own, never twice at a time.
     timeout: the longest wait for another caller's fetch, in seconds.
 
     From 15 minutes before they expire, one caller renews them while the others go on with
@@ -683,7 +684,7 @@ def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
     """
     try:
         key = b"AWS4" + secret_key.encode()
-    except (AttributeError, UnicodeEncodeError):
+    except (AttributeError, UnicodeEncodeError):  # whose text is not quoted: it is the secret
         raise ConfigurationError("secret_key: text with a UTF-8 form is wanted") from None
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -786,10 +787,10 @@ def _joined(encoded: list[tuple[str, str]]) -> str:
 
 def _checked_params(params: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     try:  # the items of a mapping or of text are refused, though two letters would pass for a pair
-        pairs = [(name, value) for name, value in params if not isinstance(params, (str, dict))]
+        pairs = None if isinstance(params, (str, dict)) else [(name, value) for name, value in params]
     except (TypeError, ValueError):
-        pairs = []
-    if not all(isinstance(text, str) for pair in pairs for text in pair) or (params and not pairs):
+        pairs = None
+    if pairs is None or not all(isinstance(text, str) for pair in pairs for text in pair):
         raise ConfigurationError("params: pairs of name and value, both text, are wanted, like [('Action', 'connect')]")
     return pairs
 
