@@ -1334,18 +1334,19 @@ def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | No
     """``url``, if it may be asked for keys: https anywhere, http to loopback and the hosts given, None for any."""
     from urllib.parse import urlsplit
 
+    malformed = CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted")
     try:
         parts = urlsplit("" if _flaw(url) else url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        host = None
+        raise malformed from None
     if not host or parts.scheme not in ("http", "https"):
-        raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted")
+        raise malformed
     if "@" in parts.netloc:
         raise CredentialsError(f"{variable}: a URL without user name and password is wanted")
-    if parts.scheme == "http" and plain_http_hosts is not None:
-        if host not in plain_http_hosts and not _is_loopback(host):
-            raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
+    plain_http_allowed = plain_http_hosts is None or host in plain_http_hosts or _is_loopback(host)
+    if parts.scheme == "http" and not plain_http_allowed:
+        raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
 
 
@@ -1426,207 +1427,173 @@ def _reason(error: OSError) -> str:
 # --- diagnosis: explain ---
 #
 # A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is
-# wrong with it; check, below, goes all the way to the cache. Neither ever prints a secret, or anything that
-# may hold one.
+# wrong with it; check, below, goes all the way to the cache. Neither prints anything that may be a secret.
 
-_PROVEN, _LIKELY = range(2)
-_CLOCK_TOLERANCE = 300  # seconds; AWS accepts signatures from a little way into the future
+_CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
 _TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, the name being the cache's own."
-_ONLY_THE_SERVICE = "Whether signature, user and permissions are right, only the service knows: run check."
+_SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
+_REQUIRED_PARAMS = ("Action", "User", *sorted(_SIGNING_PARAMS - {"X-Amz-Security-Token"}))
 
 
 class _Explanation:
-    """What a token claims, and the problems with it: how certain, what it is, what to do."""
+    """What a token claims, and what is wrong with it, the most certain first."""
 
-    def __init__(self, token: str, now: float) -> None:
+    def __init__(self, text: str, now: float) -> None:
         self.claims: list[tuple[str, str]] = []
-        self.problems: list[tuple[int, str, str]] = []
+        self.problems: list[str] = []
         self._now = now
-        text = self._unwrapped(token.strip())
-        self._host, self._query = text.partition("?")[::2]
-        self._params = self._parsed_query()
-        if "Action" not in self._params and "X-Amz-Credential" not in self._params:
-            self._problem(_PROVEN, "This is not an IAM authentication token.", _TOKEN_FORM)
+        self._name, _, query = self._unwrapped(text.strip()).partition("?")
+        self._params = self._parsed(query)
+        if self._params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+            self.problems = [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
             return
-        self._check_scope()
-        self._check_request()
-        self._check_time()
+        self._access_key, self._date, self._region, self._service = self._parsed_credential()
+        self._explain_service()
+        self._explain_names()
+        if self._region:
+            self._claim("region", self._region)
+        self._explain_access_key()
+        self._explain_time()
+        self._check_constants()
         self._check_completeness()
 
     def lines(self) -> list[str]:
         """The report, ready to print."""
-        lines = [f"{name:<13}{value}" for name, value in self.claims]
-        if not self.problems:
-            return [*lines, "", *_wrapped("Nothing is wrong with what it says. " + _ONLY_THE_SERVICE)]
-        problems = [f"{what} {remedy}" for _, what, remedy in sorted(self.problems, key=lambda problem: problem[0])]
-        heading = "What is wrong, the most certain first:"
-        return [*lines, *([""] if lines else []), *_numbered(problems, heading)]
-
-    def _problem(self, certainty: int, what: str, remedy: str) -> None:
-        self.problems.append((certainty, what, remedy))
+        claims = [f"{name:<13}{value}" for name, value in self.claims]
+        if self.problems:
+            return [
+                *claims,
+                *([""] if claims else []),
+                *_numbered(self.problems, "What is wrong, the most certain first:"),
+            ]
+        return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
 
     def _claim(self, name: str, value: str) -> None:
-        # Damage can push one parameter's value into another's; what was to be hidden might then be in here.
-        readable = value.isprintable() and len(value) <= 100 and "X-Amz-" not in value
+        # Damage can push one parameter's value into another's, and so what is to be hidden into this one.
+        readable = value.isprintable() and len(value) <= 80 and "X-Amz-" not in value
         self.claims.append((name, value if readable else "(unreadable)"))
 
     def _unwrapped(self, text: str) -> str:
         if text[:1] in ("'", '"', "`"):
-            self._problem(_PROVEN, "It is wrapped in quotes.", "Remove them: they are not part of the token.")
+            self.problems.append("It is wrapped in quotes. Remove them: they are not part of it.")
             text = text.strip("'\"`")
         if "://" in text.partition("?")[0]:
-            scheme, _, text = text.partition("://")
-            self._problem(_PROVEN, "It starts with a scheme.", "Remove everything up to and including '://'.")
-        if text != "".join(text.split()):
-            self._problem(_PROVEN, "It holds white space.", "Pass it on as one word, without line breaks.")
+            self.problems.append("It starts with a scheme. Remove everything up to and including '://'.")
+            text = text.partition("://")[2]
+        if any(character.isspace() for character in text):
+            self.problems.append("It holds white space or a line break. Pass it on as one word.")
         return text
 
-    def _parsed_query(self) -> dict[str, str]:
+    def _parsed(self, query: str) -> dict[str, str]:
         from urllib.parse import unquote
 
         params: dict[str, str] = {}
-        for name, _, value in (param.partition("=") for param in self._query.split("&") if param):
+        for name, _, value in (param.partition("=") for param in query.split("&")):
+            shown = name if name in _REQUIRED_PARAMS or name == "X-Amz-Security-Token" else "One parameter"
+            escapes = value.split("%")[1:]
             if name in params:
-                self._problem(_PROVEN, f"{_quotable(name)} appears twice.", "Sign anew, with every parameter once.")
+                self.problems.append(f"{shown} is there twice. Sign anew, with every parameter once.")
+            if any(len(escape) < 2 or not set(escape[:2]) <= set("0123456789ABCDEFabcdef") for escape in escapes):
+                self.problems.append(f"{shown} has a '%' that encodes nothing. Something rewrote it, or cut it off.")
+            elif "%" in unquote(value) and unquote(value) != unquote(unquote(value)):
+                self.problems.append(f"{shown} is percent-encoded twice. Pass the token on as it was made.")
+            if "+" in value:
+                self.problems.append(f"{shown} has a '+', which stands for a space. Write %20 for that, or %2B.")
             params[name] = unquote(value)
-            self._check_encoding(name, value)
         return params
 
-    def _check_encoding(self, name: str, value: str) -> None:
-        from urllib.parse import unquote
+    def _parsed_credential(self) -> tuple[str, str, str, str]:
+        access_key, date, region, service, end = (*self._params.get("X-Amz-Credential", "").split("/"), "", "", "", "")[
+            :5
+        ]
+        if end != "aws4_request" or not (access_key and date and region and service):
+            if "X-Amz-Credential" in self._params:
+                self.problems.append("X-Amz-Credential is not KEY/DATE/REGION/SERVICE/aws4_request. Sign anew.")
+            return "", "", "", ""
+        return access_key, date, region, service
 
-        escapes = value.split("%")[1:]
-        if any(len(escape) < 2 or not set(escape[:2]) <= set("0123456789ABCDEFabcdef") for escape in escapes):
-            what, remedy = "has a '%' that encodes nothing", "Something rewrote or cut it; pass it on unchanged."
-        elif any(escape.startswith("25") for escape in escapes) and unquote(value) != unquote(unquote(value)):
-            what, remedy = "is percent-encoded twice", "Pass the token on as it was made, without encoding it again."
-        elif "+" in value:
-            what, remedy = "has a '+', which stands for a space", "Encode a space as %20 and a plus as %2B."
-        else:
-            return
-        self._problem(_PROVEN, f"{_quotable(name)} {what}.", remedy)
+    def _explain_service(self) -> None:
+        kinds = [(name, value) for name, value in self._params.items() if name.lower() == "resourcetype"]
+        serverless = kinds == [("ResourceType", "ServerlessCache")]
+        if self._service:
+            self._claim("service", _SERVICES.get(self._service, self._service) + (" Serverless" if serverless else ""))
+        if self._service and self._service not in _SERVICES:
+            self.problems.append("It is signed for another service. Sign for elasticache or memorydb.")
+        if kinds and self._service == "memorydb":
+            self.problems.append("MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.")
+        elif kinds and not serverless:
+            self.problems.append("ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.")
 
-    def _check_scope(self) -> None:
-        """The credential, and what follows from it."""
-        credential = self._params.get("X-Amz-Credential", "")
-        parts = credential.split("/")
-        if len(parts) != 5 or parts[4] != "aws4_request" or not all(parts):
-            parts = ["", "", "", "", ""]
-            if credential:
-                what = "X-Amz-Credential is not <access key>/<date>/<region>/<service>/aws4_request."
-                self._problem(_PROVEN, what, "Sign anew.")
-        access_key, self._scope_date, region, self._service, _ = parts
-        self._claim_service()
-        self._claim_names()
-        if region:
-            self._claim("region", region)
-        if access_key:
-            self._claim_access_key(access_key)
-
-    def _claim_service(self) -> None:
-        serverless = self._params.get("ResourceType") == "ServerlessCache"
-        services = {"elasticache": "ElastiCache" + (" Serverless" if serverless else ""), "memorydb": "MemoryDB"}
-        if not self._service:
-            return
-        self._claim("service", services.get(self._service, self._service))
-        if self._service not in services:
-            remedy = "Sign for elasticache or memorydb."
-            self._problem(_PROVEN, "It is signed for another service, which no cache accepts.", remedy)
-        for name, value in self._params.items():
-            if name.lower() != "resourcetype":
-                continue
-            if self._service == "memorydb":
-                self._problem(_PROVEN, "MemoryDB knows no ResourceType.", "Leave it out: nothing there is serverless.")
-            elif (name, value) != ("ResourceType", "ServerlessCache"):
-                remedy = "Write exactly ResourceType=ServerlessCache, and only for a serverless cache."
-                self._problem(_PROVEN, "ResourceType is misspelt.", remedy)
-
-    def _claim_names(self) -> None:
-        host = self._host[:-1] if self._host.endswith("/") else self._host
+    def _explain_names(self) -> None:
         kind = "cluster" if self._service == "memorydb" else "cache"
-        self._claim(kind, host)
-        if not self._host.endswith("/") or not host:
-            self._problem(_PROVEN, "It does not start with the name and '/?'.", _TOKEN_FORM)
-        elif not set(host).isdisjoint(".:/"):
-            what = f"It is signed for an endpoint, not for the {kind}'s name."
-            self._problem(_PROVEN, what, f"Sign for the name{_probable_name(host)}.")
-        elif host != host.lower():
-            self._problem(_PROVEN, f"The {kind}'s name has capitals.", "AWS keeps names in lower case: sign for that.")
+        name, slash, path = self._name.partition("/")
+        self._claim(kind, name)
+        if not name or not slash or path:
+            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
+        if not set(name).isdisjoint(".:"):
+            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{_probable_name(name)}.")
+        elif name != name.lower():
+            self.problems.append(f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.")
         user = self._params.get("User", "")
         if user:
             self._claim("user", user)
         if user != user.lower() and self._service == "elasticache":
-            self._problem(_PROVEN, "The user id has capitals.", "ElastiCache keeps it in lower case: sign for that.")
+            self.problems.append("The user id has capitals. ElastiCache keeps it in lower case: sign for that.")
 
-    def _claim_access_key(self, access_key: str) -> None:
-        kinds = {"AKIA": "permanent", "ASIA": "temporary"}
-        kind = kinds.get(access_key[:4], "of an unknown kind")
-        self._claim("access key", f"{_shortened(access_key)}, {kind}")
+    def _explain_access_key(self) -> None:
+        if not self._access_key:
+            return
+        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(self._access_key[:4], "of an unknown kind")
+        self._claim("access key", f"{_shortened(self._access_key)}, {kind}")
         has_token = bool(self._params.get("X-Amz-Security-Token"))
         if kind == "temporary" and not has_token:
-            remedy = "Set AWS_SESSION_TOKEN along with the keys: they belong together."
-            self._problem(_PROVEN, "A temporary key (ASIA) signed it without its session token.", remedy)
+            self.problems.append(
+                "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN too."
+            )
         if kind == "permanent" and has_token:
-            remedy = "Unset AWS_SESSION_TOKEN: it is left over from other credentials."
-            self._problem(_PROVEN, "A permanent key (AKIA) signed it with a session token.", remedy)
+            self.problems.append("A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.")
 
-    def _check_request(self) -> None:
-        for name, wanted in (
-            ("Action", "connect"),
-            ("X-Amz-Algorithm", _ALGORITHM),
-            ("X-Amz-SignedHeaders", "host"),
-        ):
-            if self._params.get(name, wanted) != wanted:
-                self._problem(_PROVEN, f"{name} is not {wanted}.", "Sign anew, with exactly that.")
-        signature = self._params.get("X-Amz-Signature")
-        if signature is not None and (len(signature) != 64 or not set(signature) <= set("0123456789abcdef")):
-            self._problem(_PROVEN, "The signature is not 64 hexadecimal digits.", "Was the end cut off?")
-
-    def _check_time(self) -> None:
+    def _explain_time(self) -> None:
         timestamp = self._params.get("X-Amz-Date", "")
-        expires = self._params.get("X-Amz-Expires", "")
         signed = _timestamp_epoch(timestamp)
-        if timestamp and signed is None:
-            self._problem(_PROVEN, "X-Amz-Date is not a time like 20260102T030405Z.", "Sign anew.")
-        lifetime = int(expires) if expires.isascii() and expires.isdigit() and len(expires) < 10 else None
-        if expires and lifetime is None:
-            self._problem(_PROVEN, "X-Amz-Expires is not a number of seconds.", f"Sign with {TOKEN_LIFETIME}.")
-        if lifetime is not None and lifetime > TOKEN_LIFETIME:
-            remedy = f"Sign with {TOKEN_LIFETIME}, the longest that is accepted."
-            self._problem(_PROVEN, f"Its lifetime is {lifetime} seconds.", remedy)
+        lifetime = self._params.get("X-Amz-Expires", str(TOKEN_LIFETIME))
+        if not (lifetime.isascii() and lifetime.isdigit() and 0 < int(lifetime[:9]) <= TOKEN_LIFETIME):
+            self.problems.append(f"X-Amz-Expires is not a number of seconds up to {TOKEN_LIFETIME}. Sign with that.")
+            lifetime = str(TOKEN_LIFETIME)
         if signed is None:
+            if timestamp:
+                self.problems.append("X-Amz-Date is not a time like 20260102T030405Z. Sign anew.")
             return
-        if self._scope_date and self._scope_date != timestamp[:8]:
-            remedy = "Sign anew, with one reading of the clock, in UTC."
-            self._problem(_PROVEN, "The date in X-Amz-Credential is not that of X-Amz-Date.", remedy)
-        self._claim("signed", f"{_utc(signed)}, {_relative(signed - self._now)}")
-        if lifetime is not None:
-            self._claim_validity(signed, signed + min(lifetime, TOKEN_LIFETIME))
-
-    def _claim_validity(self, signed: float, until: float) -> None:
-        left = until - self._now
-        self._claim("valid until", f"{_utc(until)}, {f'{_duration(left)} left' if left > 0 else _relative(left)}")
+        if self._date not in ("", timestamp[:8]):
+            self.problems.append("X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.")
+        age = self._now - signed
+        left = int(lifetime) - age
+        self._claim(
+            "signed", f"{_utc(signed)}, {_duration(age)} ago" if age >= 0 else f"{_utc(signed)}, in {_duration(age)}"
+        )
+        self._claim("valid until", f"{_utc(self._now + left)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
         if left <= 0:
-            remedy = "Sign a new token for every connection; a token lives for 15 minutes."
-            self._problem(_PROVEN, f"It expired {_relative(left)}.", remedy)
-        if signed - self._now > _CLOCK_TOLERANCE:
-            remedy = "Set the clock of the machine that signed it, or of this one."
-            self._problem(_PROVEN, f"It is not valid yet: it was signed {_relative(signed - self._now)}.", remedy)
+            self.problems.append(f"It expired {_duration(left)} ago. Sign a new one for every connection.")
+        if age < -_CLOCK_TOLERANCE:
+            self.problems.append("It is not valid yet. Set the clock of the machine that signed it, or of this one.")
+
+    def _check_constants(self) -> None:
+        for name, wanted in (("Action", "connect"), ("X-Amz-Algorithm", _ALGORITHM), ("X-Amz-SignedHeaders", "host")):
+            if self._params.get(name, wanted) != wanted:
+                self.problems.append(f"{name} is not {wanted}. Sign anew, with exactly that.")
+        signature = self._params.get("X-Amz-Signature", "0" * 64)
+        if len(signature) != 64 or not set(signature) <= set("0123456789abcdef"):
+            self.problems.append("X-Amz-Signature is not 64 hexadecimal digits. Was the end cut off?")
 
     def _check_completeness(self) -> None:
-        required = ("Action", "User", *sorted(_SIGNING_PARAMS - {"X-Amz-Security-Token"}))
-        missing = [name for name in required if not self._params.get(name)]
-        if self._query == "Action=connect":
-            remedy = "A shell ended it at the first '&': put the token in double quotes."
-            self._problem(_PROVEN, "Everything after Action=connect is missing.", remedy)
+        missing = [name for name in _REQUIRED_PARAMS if not self._params.get(name)]
+        if len(missing) == len(_REQUIRED_PARAMS) - 1:
+            self.problems.insert(0, "Everything after the first '&' is missing. Put the token in quotes for the shell.")
         elif missing:
-            remedy = "Was the end cut off?" if "X-Amz-Signature" in missing else "Sign anew."
-            self._problem(_PROVEN, f"Missing: {', '.join(missing)}.", remedy)
-        known = {*required, "X-Amz-Security-Token"}
-        for name in self._params:
-            if name not in known and name.lower() != "resourcetype":
-                what = f"{_quotable(name)} does not belong into a token."
-                self._problem(_LIKELY, what, "Sign without it.")
+            self.problems.insert(0, f"It lacks {', '.join(missing)}. Was it cut off?")
+        known = {*_REQUIRED_PARAMS, "X-Amz-Security-Token"}
+        if any(name not in known and name.lower() != "resourcetype" for name in self._params):
+            self.problems.append("It has parameters that no token has. Sign without them.")
 
 
 def _run_explain(options: Any) -> int:
@@ -1650,10 +1617,6 @@ def _timestamp_epoch(timestamp: str) -> float | None:
     )
 
 
-def _relative(seconds: float) -> str:
-    return f"in {_duration(seconds)}" if seconds > 0 else f"{_duration(seconds)} ago"
-
-
 def _duration(seconds: float) -> str:
     """A length of time in its two largest units."""
     left = round(abs(seconds))
@@ -1663,10 +1626,6 @@ def _duration(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
-
-
-def _quotable(name: str) -> str:
-    return name if 0 < len(name) <= 40 and name.isascii() and name.replace("-", "").isalnum() else "One parameter"
 
 
 def _wrapped(text: str, start: str = "") -> list[str]:
@@ -1907,13 +1866,14 @@ def _print_step(name: str, outcome: str, started: float, seen: str) -> None:
 def _host_and_port(endpoint: str) -> tuple[str, int]:
     from urllib.parse import urlsplit
 
+    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
     try:
         parts = urlsplit(f"//{endpoint}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        host = port = None
+        raise malformed from None
     if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
-        raise ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
+        raise malformed
     return host, port or 6379
 
 
