@@ -426,7 +426,7 @@ def _provider(credentials: CredentialsArgument) -> _Provider:
         return EnvironmentCredentials()
     if isinstance(credentials, _Provider):
         return credentials
-    freeze = getattr(credentials, "get_frozen_credentials", None)
+    freeze: Any = getattr(credentials, "get_frozen_credentials", None)
     if callable(freeze):
         return _Callable(freeze)
     if callable(credentials):
@@ -911,7 +911,7 @@ def _flaw(value: object) -> str:
     return ""
 
 
-def _epoch(expiration: object) -> float:
+def _epoch(expiration: Any) -> float:
     """Epoch seconds of an expiration as StaticCredentials takes it."""
     if isinstance(expiration, str):
         expiration = _parsed_iso8601(expiration)
