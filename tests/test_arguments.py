@@ -1,0 +1,269 @@
+"""Wrong arguments: refused at construction, by the argument's name, with what to write instead, in one line."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from examples import ACCESS_KEY, PERMANENT, SECRET_KEY
+from subject import iamcacheauth
+
+ConfigurationError = iamcacheauth.ConfigurationError
+SERVICES = {"cache": iamcacheauth.ElastiCacheAuth, "cluster": iamcacheauth.MemoryDBAuth}
+every_service = pytest.mark.parametrize("noun", SERVICES)
+
+
+def construct(noun, user="iam-user", name="my-name", region="us-east-1", **others):
+    return SERVICES[noun](user, name, region=region, credentials=PERMANENT, **others)
+
+
+def refusal(argument, call, *args, **kwargs):
+    """The one line that a ConfigurationError says after the argument's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        call(*args, **kwargs)
+    name, _, text = str(caught.value).partition(": ")
+    assert name == argument
+    assert text
+    assert text.isprintable()
+    return text
+
+
+@every_service
+@pytest.mark.parametrize(
+    "user",
+    [
+        *(None, 5, b"iam-user", ["iam-user"], "", " ", "iam user", "iam-user\n", "\tiam-user", "iam\u00a0user"),
+        *("iam\u2028user", "iam\x00user", "iam\x7fuser", "iam\x85user", "iam-user\ud800"),
+        *("iam-user\u200b", "\ufeffiam-user"),
+    ],
+)
+def test_user(noun, user):
+    assert "iam" not in refusal("user", construct, noun, user=user).replace("IAM", "")
+
+
+@every_service
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(None, 5, b"name", ["name"], "", " ", "-name", "1name", "my_name", "my name", "name\n", "n\u00e4me"),
+        *("\u0663name", "name\ud800", "my-cache?Action=connect", "na%2Dme", "name*"),
+    ],
+)
+def test_name(noun, name):
+    assert f"'my-{noun}'" in refusal(noun, construct, noun, name=name)
+
+
+@every_service
+@pytest.mark.parametrize("name", ["a", "A", "a1", "a-1", "A-b-C", "a" * 40])
+def test_names_as_aws_allows_them(noun, name):
+    assert construct(noun, name=name).name == name.lower()
+
+
+# The forms of endpoints that AWS documents, then those seen in the field.
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
+# https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
+ENDPOINTS = [
+    "master.my-name.ameaqx.use1.cache.amazonaws.com",
+    "clustercfg.my-name.ameaqx.use1.cache.amazonaws.com",
+    "my-name-x2e9hv.serverless.use1.cache.amazonaws.com",
+    "my-name-x2e9hv.public.serverless.use1.cache.amazonaws.com",
+    "clustercfg.my-name.ameaqx.memorydb.us-east-1.amazonaws.com",
+    "my-name.1abc4d.ng.0001.usw2.cache.amazonaws.com",
+    "my-name-ro.1abc4d.ng.0001.usw2.cache.amazonaws.com",
+    "my-name.7abc2d.0001.usw2.cache.amazonaws.com",
+    "my-name.ameaqx.use1.cache.amazonaws.com",
+    "replica.my-name.ameaqx.cac1.cache.amazonaws.com",
+    "my-name-001.my-name.ameaqx.cac1.cache.amazonaws.com",
+    "my-name-0002-001.my-name.ameaqx.cac1.cache.amazonaws.com",
+    "my-name.ameaqx.clustercfg.use1.cache.amazonaws.com",
+    "my-name-0002-001.my-name.ameaqx.memorydb.us-east-1.amazonaws.com",
+    "my-name.ameaqx.clustercfg.memorydb.us-east-1.amazonaws.com",
+    "replica.my-name.ameaqx.cnn1.cache.amazonaws.com.cn",
+    "clustercfg.my-name.ameaqx.memorydb.cn-north-1.amazonaws.com.cn",
+    "my-name-x2e9hv.serverless.cnw1.cache.amazonaws.com.cn",
+    "clustercfg.my-name.6ufjp6.usgw1.cache.amazonaws.com",
+    "MASTER.My-Name.ameaqx.use1.cache.amazonaws.com",
+]
+AROUND = ["{}", "{}:6379", "rediss://{}", "rediss://{}:6379/0", "rediss://iam-user:hunter2@{}:6379", "https://{}/?a=b"]
+
+
+@every_service
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
+    text = refusal(noun, construct, noun, name=around.format(endpoint))
+    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN; it is probably 'my-name'"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [
+        ("my-name:6379", "my-name"),
+        ("master.serverless.ameaqx.use1.cache.amazonaws.com", "serverless"),
+        ("master.master.ameaqx.use1.cache.amazonaws.com", "master"),
+        ("public-name-x2e9hv.public.serverless.use1.cache.amazonaws.com", "public-name"),
+        ("name-001.1abc4d.0001.usw2.cache.amazonaws.com", None),
+        ("name-0001-001.ameaqx.0001.cac1.cache.amazonaws.com", None),
+    ],
+)
+def test_an_ambiguous_endpoint_gives_no_wrong_guess(endpoint, name):
+    guess = f"; it is probably {name!r}" if name else ""
+    assert refusal("cache", construct, "cache", name=endpoint).endswith(f"not its endpoint or ARN{guess}")
+
+
+@pytest.mark.parametrize(
+    ("noun", "arn"),
+    [
+        ("cache", "arn:aws:elasticache:us-east-1:123456789012:replicationgroup:my-name"),
+        ("cache", "arn:aws-cn:elasticache:cn-north-1:123456789012:serverlesscache:my-name"),
+        ("cluster", "arn:aws:memorydb:us-east-1:123456789012:cluster/my-name"),
+    ],
+)
+def test_an_arn_is_told_from_a_name(noun, arn):
+    assert refusal(noun, construct, noun, name=arn).endswith("; it is probably 'my-name'")
+
+
+@every_service
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("10.0.0.5:6379", "cache.example.com:6379", "[::1]:6379", "169.254.169.254", "://", ".", ":", "/", "@:6379"),
+        *("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "1.use1.cache.amazonaws.com", "\u00e9.cache.amazonaws.com"),
+        *("hunter2.hunter3", "redis://:hunter2", "redis://:hunter2@", "redis://u:hunter2/hunter3", "hunter2/hunter3"),
+        *("arn:aws:iam::123456789012:user/iam-user", "arn:aws:elasticache:us-east-1:123456789012:user:iam-user"),
+        *(SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}"),
+    ],
+)
+def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
+    text = refusal(noun, construct, noun, name=name)
+    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN"
+
+
+@every_service
+@pytest.mark.parametrize(
+    "region",
+    [
+        *(5, b"us-east-1", "", " ", "us", "us-east", "us-east-1\n", " us-east-1", "US-EAST-1", "us_east_1", "use1"),
+        *("use1-az1", "aws-global", "us--1", "us-east-", "-us-east-1", "us-east-\u0661", "us-\u00e9ast-1"),
+        *("us-east-1-bos-1", "us-east-1/", "us-east-1.amazonaws.com", "us-east-1\ud800", "eu-west-1-eu-west-1"),
+    ],
+)
+def test_region(noun, region):
+    assert "'us-east-1'" in refusal("region", construct, noun, region=region)
+
+
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+@pytest.mark.parametrize("region", ["US-EAST-1", "us-east-1\n", "use1", "us-east-1a", "\udcff"])
+def test_region_of_the_environment(monkeypatch, variable, region):
+    monkeypatch.setenv(variable, region)
+    refusal(variable, construct, "cache", region=None)
+
+
+@pytest.mark.parametrize("zone", ["us-east-1a", "eu-central-2c", "us-gov-west-1b"])
+def test_an_availability_zone_is_told_from_a_region(zone):
+    assert f"availability zone of {zone[:-1]}" in refusal("region", construct, "cache", region=zone)
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1", "ap-southeast-7", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "cn-northwest-1"]
+)
+def test_regions_as_aws_names_them(region):
+    assert construct("cache", region=region).region == region
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+    ],
+)
+def test_the_region_comes_from_the_environment(monkeypatch, variables, expected):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert construct("cluster", region=None).region == expected
+    assert construct("cluster", region="us-east-1").region == "us-east-1"
+
+
+@pytest.mark.parametrize("variables", [{}, {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}])
+def test_no_region_at_all(monkeypatch, variables):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    text = refusal("region", construct, "cache", region=None)
+    assert "AWS_REGION" in text
+    assert "AWS_DEFAULT_REGION" in text
+
+
+@pytest.mark.parametrize("serverless", [None, 0, 1, "true", "ServerlessCache"])
+def test_serverless(serverless):
+    refusal("serverless", construct, "cache", serverless=serverless)
+
+
+def test_memorydb_has_no_serverless():
+    with pytest.raises(TypeError, match="serverless"):
+        construct("cluster", serverless=True)
+
+
+@every_service
+@pytest.mark.parametrize(
+    "credentials",
+    ["AKIA", b"AKIA", 5, True, {}, {"access_key": "a", "secret_key": "s", "token": None}, ("a", "s", None), object()],
+)
+def test_credentials(noun, credentials):
+    text = refusal("credentials", SERVICES[noun], "u", "n", region="us-east-1", credentials=credentials)
+    assert text.endswith(f"an object of type {type(credentials).__name__}")
+
+
+@pytest.mark.parametrize("argument", ["access_key", "secret_key", "token"])
+@pytest.mark.parametrize("value", [5, b"bytes", ["a"], " ", "hunter 2", "hunter2\n", "hunter2\r", "hünter2", "\ud800"])
+def test_keys(argument, value):
+    arguments = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, argument: value}
+    assert "nter" not in refusal(argument, iamcacheauth.StaticCredentials, **arguments)
+
+
+@pytest.mark.parametrize("argument", ["access_key", "secret_key"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_keys_are_not_empty(argument, value):
+    arguments = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, argument: value}
+    refusal(argument, iamcacheauth.StaticCredentials, **arguments)
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    [
+        *("", "soon", "1767355200", "2026-01-02", "2026-01-02T12:00:00", "2026-02-30T12:00:00Z"),
+        *("2026-01-02T12:00:00z", "2026-01-02T12:00Z", "20260102T120000Z", "2026-W01-5T12:00:00Z"),
+        *("2026-01-02T12:00:00+0000", "2026-01-02T12:00:00Z\n", "2026-01-02T12:00:00ZZ", "2026-01-02T12:00:00+25:00"),
+        *("\u0662026-01-02T12:00:00Z", "2026-01-02T12:00:00\ud800", b"2026-01-02T12:00:00Z", True, []),
+        *(-1, 1767355200000, float("nan"), float("inf"), 10**400, datetime.date(2026, 1, 2)),
+        *(datetime.datetime(2026, 1, 2), datetime.time(12, tzinfo=datetime.timezone.utc)),
+    ],
+)
+def test_expiration(expiration):
+    text = refusal("expiration", iamcacheauth.StaticCredentials, ACCESS_KEY, SECRET_KEY, None, expiration)
+    assert "2026-01-02T03:04:05Z" in text
+
+
+@pytest.mark.parametrize("timeout", [0, -1, None, "5", True, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "construct_with",
+    [
+        lambda timeout: iamcacheauth.EnvironmentCredentials(timeout=timeout),
+        lambda timeout: iamcacheauth.RefreshingCredentials(lambda: PERMANENT, timeout=timeout),
+    ],
+    ids=["environment", "refreshing"],
+)
+def test_timeout(construct_with, timeout):
+    refusal("timeout", construct_with, timeout)
+
+
+@pytest.mark.parametrize("environ", [5, "AWS_ACCESS_KEY_ID=a", [("AWS_ACCESS_KEY_ID", "a")]])
+def test_environ(environ):
+    refusal("environ", iamcacheauth.EnvironmentCredentials, environ)
+
+
+@pytest.mark.parametrize("fetch", [None, PERMANENT, "fetch"])
+def test_fetch(fetch):
+    refusal("fetch", iamcacheauth.RefreshingCredentials, fetch)

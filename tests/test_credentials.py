@@ -1,0 +1,381 @@
+"""Where signing gets its keys: every shape that credentials= accepts, and static keys of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import copy
+import datetime
+import pickle
+import traceback
+import types
+import typing
+
+import pytest
+from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from subject import iamcacheauth
+
+CredentialsError = iamcacheauth.CredentialsError
+StaticCredentials = iamcacheauth.StaticCredentials
+
+KEYS = (TEMPORARY.access_key, SECRET_KEY, SESSION_TOKEN)
+HALF_PAST_TWO = datetime.datetime(2026, 1, 2, 14, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+
+
+class Frozen(typing.NamedTuple):
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class BotocoreLike:
+    """Credentials that change in place: read one by one, they may be torn."""
+
+    access_key = secret_key = token = "torn"
+
+    def get_frozen_credentials(self):
+        return Frozen(*KEYS)
+
+
+class Slotted:
+    __slots__ = ("access_key", "expiration", "secret_key", "token")
+
+    def __init__(self, access_key, secret_key, token):
+        self.access_key, self.secret_key, self.token = access_key, secret_key, token
+
+
+class Computed:
+    @property
+    def access_key(self):
+        return KEYS[0]
+
+    @property
+    def secret_key(self):
+        return KEYS[1]
+
+    @property
+    def token(self):
+        return KEYS[2]
+
+
+class CallableObject:
+    def __call__(self):
+        return TEMPORARY
+
+
+SHAPES = {
+    "StaticCredentials": TEMPORARY,
+    "named tuple": Frozen(*KEYS),
+    "old named tuple": collections.namedtuple("Old", "access_key secret_key token")(*KEYS),
+    "plain object": types.SimpleNamespace(access_key=KEYS[0], secret_key=KEYS[1], token=KEYS[2]),
+    "slots, with an attribute unset": Slotted(*KEYS),
+    "properties": Computed(),
+    "class with attributes": BotocoreLike(),
+    "function": lambda: TEMPORARY,
+    "function that gives a botocore object": lambda: BotocoreLike(),
+    "bound method": BotocoreLike().get_frozen_credentials,
+    "callable object": CallableObject(),
+    "refreshing": iamcacheauth.RefreshingCredentials(lambda: TEMPORARY),
+    "function that gives a plain object": lambda: Frozen(*KEYS),
+}
+
+
+def generator(credentials=None):
+    return iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="us-east-1", credentials=credentials)
+
+
+@pytest.mark.parametrize("credentials", SHAPES.values(), ids=SHAPES.keys())
+def test_every_shape_signs_the_same(credentials):
+    with clock_at(NOON):
+        auth = generator(credentials)
+        expected = generator(TEMPORARY).token()
+        assert auth.token() == expected
+        assert asyncio.run(auth.token_async()) == expected
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_no_session_token(token):
+    permanent = types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=token)
+    assert "X-Amz-Security-Token" not in read(generator(permanent).token())[1]
+
+
+def test_botocores_credentials_are_frozen_anew_for_every_token():
+    class Counting(BotocoreLike):
+        frozen = 0
+
+        def get_frozen_credentials(self):
+            self.frozen += 1
+            return super().get_frozen_credentials()
+
+    credentials = Counting()
+    auth = generator(credentials)
+    assert credentials.frozen == 0
+    auth.token()
+    auth.token()
+    assert credentials.frozen == 2
+
+
+def test_attributes_are_read_anew_for_every_token():
+    credentials = types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=None)
+    auth = generator(credentials)
+    auth.token()
+    credentials.access_key, credentials.token = KEYS[0], KEYS[2]
+    with clock_at(NOON):
+        assert auth.token() == generator(TEMPORARY).token()
+
+
+def test_copies_share_the_users_own_object():
+    credentials = types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=None, lock=object())
+    twin = copy.deepcopy(generator(credentials))
+    credentials.access_key = "ASIAIOSFODNN7EXAMPLE"
+    assert read(twin.token())[1]["X-Amz-Credential"].startswith("ASIA")
+
+
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+class Unreadable:
+    access_key, secret_key = ACCESS_KEY, SECRET_KEY
+
+    def __init__(self):
+        self.reads = 0
+
+    @property
+    def token(self):
+        self.reads += 1
+        if self.reads > 1:  # the first is the constructor's look at what it was given
+            raise RuntimeError("hunter2")
+        return None
+
+
+UNUSABLE = {
+    "raises": failing(RuntimeError("hunter2")),
+    "raises an error like ours": failing(iamcacheauth.ConfigurationError("secret_key: not that")),
+    "needs an argument": lambda argument: TEMPORARY,
+    "gives None": lambda: None,
+    "gives text": lambda: "hunter2",
+    "gives a dictionary": lambda: {"access_key": ACCESS_KEY, "secret_key": "hunter2", "token": None},
+    "gives half": lambda: types.SimpleNamespace(access_key=ACCESS_KEY, token="hunter2"),
+    "gives empty keys": lambda: Frozen("", "", None),
+    "gives a key with a line break": lambda: Frozen(ACCESS_KEY, "hunter2\n", None),
+    "gives no text": lambda: Frozen(ACCESS_KEY, b"hunter2", None),
+    "cannot freeze": type("Unfreezable", (), {"get_frozen_credentials": failing(RuntimeError("hunter2"))})(),
+    "empty keys": types.SimpleNamespace(access_key="", secret_key="", token=None),
+    "bytes": types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=b"hunter2", token=None),
+    "cannot be read": Unreadable(),
+    "expiration is no time": types.SimpleNamespace(access_key="a", secret_key="s", token=None, expiration="hunter2"),
+}
+
+
+@pytest.mark.parametrize("credentials", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_unusable_credentials(credentials):
+    auth = generator(credentials)
+    with pytest.raises(CredentialsError, match=r"^credentials: ") as caught:
+        auth.token()
+    assert str(caught.value).isprintable()
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(CredentialsError):
+        asyncio.run(auth.token_async())
+
+
+def test_the_cause_of_a_failing_callable_is_kept():
+    reason = RuntimeError("the vault is sealed")
+    with pytest.raises(CredentialsError, match="RuntimeError") as caught:
+        generator(failing(reason)).token()
+    assert caught.value.__cause__ is reason
+
+
+def test_a_credentials_error_of_the_callable_comes_out_as_it_is():
+    reason = CredentialsError("the vault is sealed")
+    with pytest.raises(CredentialsError) as caught:
+        generator(failing(reason)).token()
+    assert caught.value is reason
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_is_not_held_up(stop):
+    with pytest.raises(stop):
+        generator(failing(stop())).token()
+
+
+EXPIRATIONS = {
+    "number": NOON + 1800,
+    "whole number": int(NOON + 1800),
+    "Z": "2026-01-02T12:30:00Z",
+    "fraction": "2026-01-02T12:30:00.123456789Z",
+    "short fraction": "2026-01-02T12:30:00.5Z",
+    "offset": "2026-01-02T14:30:00+02:00",
+    "zero offset": "2026-01-02T12:30:00+00:00",
+    "fraction and offset": "2026-01-02T07:30:00.25-05:00",
+    "datetime": HALF_PAST_TWO,
+}
+
+
+@pytest.mark.parametrize("expiration", EXPIRATIONS.values(), ids=EXPIRATIONS.keys())
+def test_expiration_is_kept_as_epoch_seconds(expiration):
+    assert int(StaticCredentials(*KEYS, expiration).expiration) == NOON + 1800
+
+
+def test_no_expiration():
+    assert StaticCredentials(*KEYS).expiration is None
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda expiration: StaticCredentials(*KEYS, expiration),
+        lambda expiration: types.SimpleNamespace(access_key="a", secret_key="s", token=None, expiration=expiration),
+        lambda expiration: lambda: StaticCredentials(*KEYS, expiration),
+    ],
+    ids=["StaticCredentials", "plain object", "function"],
+)
+def test_credentials_sign_until_they_expire(shape):
+    auth = generator(shape("2026-01-02T12:30:00Z"))
+    with clock_at(NOON + 1799.9):
+        assert auth.token()
+    for now in (NOON + 1800, NOON + 86400):
+        with clock_at(now), pytest.raises(CredentialsError, match=r"^credentials: .*expired at 2026-01-02T12:30:00Z"):
+            auth.token()
+
+
+def test_static_credentials_show_neither_secret_nor_whole_access_key():
+    for credentials in (TEMPORARY, StaticCredentials(*KEYS, NOON)):
+        for text in (repr(credentials), str(credentials), f"{credentials}", f"{[credentials]}"):
+            assert "ASIA…MPLE" in text
+            for secret in KEYS:
+                assert secret not in text
+    assert "2026-01-02T12:00:00Z" in repr(StaticCredentials(*KEYS, NOON))
+    assert "permanent" in repr(StaticCredentials(*KEYS[:2]))
+    assert "short" not in repr(StaticCredentials("shorter", "s"))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])
+def test_static_credentials_travel(copied):
+    original = StaticCredentials(*KEYS, NOON)
+    twin = copied(original)
+    assert type(twin) is StaticCredentials
+    for attribute in ("access_key", "secret_key", "token", "expiration"):
+        assert getattr(twin, attribute) == getattr(original, attribute)
+
+
+STATIC = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_SESSION_TOKEN": KEYS[2]}
+
+
+def set_environment(monkeypatch, variables):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+
+
+def attributes(credentials):
+    return credentials.access_key, credentials.secret_key, credentials.token, credentials.expiration
+
+
+def test_static_keys_of_the_environment(monkeypatch):
+    set_environment(monkeypatch, STATIC)
+    assert attributes(iamcacheauth.EnvironmentCredentials()()) == (*KEYS, None)
+    with clock_at(NOON):
+        expected = generator(TEMPORARY).token()
+        assert generator().token() == expected
+        assert asyncio.run(generator().token_async()) == expected
+
+
+def test_static_keys_of_a_given_environment(monkeypatch):
+    set_environment(monkeypatch, {"AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other"})
+    credentials = iamcacheauth.EnvironmentCredentials(STATIC)
+    assert attributes(credentials()) == (*KEYS, None)
+    assert attributes(pickle.loads(pickle.dumps(credentials))()) == (*KEYS, None)
+
+
+def test_static_keys_come_before_every_other_source(monkeypatch):
+    set_environment(
+        monkeypatch,
+        {
+            **STATIC,
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/",
+        },
+    )
+    assert iamcacheauth.EnvironmentCredentials()().access_key == KEYS[0]
+
+
+def test_the_environment_is_read_at_every_call(monkeypatch):
+    set_environment(monkeypatch, {**STATIC, "AWS_CREDENTIAL_EXPIRATION": "2026-01-02T12:30:00Z"})
+    auth = generator()
+    with clock_at(NOON):
+        assert auth.token() == generator(TEMPORARY).token()
+        for variable, value in (
+            ("AWS_SECRET_ACCESS_KEY", "other"),
+            ("AWS_SESSION_TOKEN", "other"),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SESSION_TOKEN", ""),
+        ):
+            monkeypatch.setenv(variable, value)
+            assert auth.token() == generator(iamcacheauth.EnvironmentCredentials()()).token()
+    monkeypatch.delenv("AWS_CREDENTIAL_EXPIRATION")
+    with clock_at(NOON + 86400):
+        assert auth.token()
+
+
+@pytest.mark.parametrize("empty", ["AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION"])
+def test_empty_means_unset(monkeypatch, empty):
+    set_environment(monkeypatch, {**STATIC, empty: ""})
+    found = iamcacheauth.EnvironmentCredentials()()
+    assert found.token == (None if empty == "AWS_SESSION_TOKEN" else SESSION_TOKEN)
+    assert found.expiration is None
+
+
+@pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+@pytest.mark.parametrize("how", ["empty", "unset"])
+def test_half_of_the_static_keys(monkeypatch, missing, how):
+    set_environment(monkeypatch, {**STATIC, missing: ""})
+    if how == "unset":
+        monkeypatch.delenv(missing)
+    with pytest.raises(CredentialsError, match=f"{missing} is not set"):
+        generator().token()
+
+
+def test_no_credentials_at_all():
+    with pytest.raises(CredentialsError) as caught:
+        generator().token()
+    for variable in (
+        *("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+        *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_DISABLED"),
+    ):
+        assert variable in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", [*STATIC, "AWS_CREDENTIAL_EXPIRATION"])
+@pytest.mark.parametrize("value", ["hunter2\n", "hunter 2", "hünter2", "\udcff"])
+def test_malformed_static_keys_are_named_but_not_shown(monkeypatch, variable, value):
+    set_environment(monkeypatch, {**STATIC, variable: value})
+    with pytest.raises(CredentialsError, match=f"{variable}: ") as caught:
+        generator().token()
+    assert str(caught.value).isprintable()
+    assert "nter" not in "".join(traceback.format_exception(type(caught.value), caught.value, None))
+
+
+@pytest.mark.parametrize("expiration", ["2026-01-02T12:30:00Z", "2026-01-02T12:30:00+00:00"])
+def test_static_keys_sign_until_they_expire(monkeypatch, expiration):
+    set_environment(monkeypatch, {**STATIC, "AWS_CREDENTIAL_EXPIRATION": expiration})
+    auth = generator()
+    with clock_at(NOON + 1799.9):
+        assert auth.token()
+    with clock_at(NOON + 1800), pytest.raises(CredentialsError, match="expired at 2026-01-02T12:30:00Z") as caught:
+        auth.token()
+    assert "AWS_CREDENTIAL_EXPIRATION" in str(caught.value)
+
+
+def test_a_copy_follows_the_environment_of_its_own_process(monkeypatch):
+    set_environment(monkeypatch, STATIC)
+    auth = generator()
+    auth.token()
+    travelling = pickle.dumps(auth)
+    for secret in KEYS:
+        assert secret.encode() not in travelling
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    for twin in (pickle.loads(travelling), copy.deepcopy(auth), copy.copy(auth)):
+        assert read(twin.token())[1]["X-Amz-Credential"].startswith(ACCESS_KEY)

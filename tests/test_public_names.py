@@ -1,0 +1,78 @@
+"""The contract: the names and signatures that users rely on. A change here is a change for them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from subject import iamcacheauth
+
+SIGNATURES = {
+    "ElastiCacheAuth": "(user, cache, *, region=None, serverless=False, credentials=None)",
+    "MemoryDBAuth": "(user, cluster, *, region=None, credentials=None)",
+    "StaticCredentials": "(access_key, secret_key, token=None, expiration=None)",
+    "RefreshingCredentials": "(fetch, *, timeout=5.0)",
+    "EnvironmentCredentials": "(environ=None, *, timeout=5.0)",
+    "uri_encode": "(text)",
+    "canonical_query": "(params)",
+    "canonical_request": "(host, params)",
+    "string_to_sign": "(timestamp, scope, canonical_request)",
+    "signing_key": "(secret_key, date, region, service)",
+    "presign": "(credentials, *, service, region, host, params, timestamp, expires=900)",
+    "main": "(argv=None)",
+}
+CLASSES = {"ConfigurationError", "Credentials", "CredentialsError", "Error", "TokenGenerator"}
+
+
+def signature(function):
+    """As it is called: without annotations."""
+    found = inspect.signature(function)
+    parameters = [parameter.replace(annotation=parameter.empty) for parameter in found.parameters.values()]
+    return str(found.replace(parameters=parameters, return_annotation=found.empty))
+
+
+def test_all():
+    assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES})
+    assert all(hasattr(iamcacheauth, name) for name in iamcacheauth.__all__)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    assert signature(getattr(iamcacheauth, name)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("service", [iamcacheauth.ElastiCacheAuth, iamcacheauth.MemoryDBAuth])
+def test_a_generator(service):
+    assert issubclass(service, iamcacheauth.TokenGenerator)
+    public = {name for name in dir(service) if not name.startswith("_")}
+    methods = {"token", "token_async", "get_credentials", "get_credentials_async"}
+    assert public == methods | {"user", "name", "region", "service"}
+    for name in methods:
+        assert signature(getattr(service, name)) == "(self)"
+        assert inspect.iscoroutinefunction(getattr(service, name)) == name.endswith("_async")
+
+
+def test_calling_a_provider_gives_static_credentials():
+    keys = iamcacheauth.StaticCredentials("access", "secret")
+    for provider in (
+        iamcacheauth.RefreshingCredentials(lambda: keys),
+        iamcacheauth.EnvironmentCredentials({"AWS_ACCESS_KEY_ID": "access", "AWS_SECRET_ACCESS_KEY": "secret"}),
+    ):
+        credentials = provider()
+        assert type(credentials) is iamcacheauth.StaticCredentials
+        assert (credentials.access_key, credentials.secret_key, credentials.token) == ("access", "secret", None)
+
+
+def test_everything_public_is_documented():
+    for name in iamcacheauth.__all__:
+        assert inspect.getdoc(getattr(iamcacheauth, name)), name
+
+
+def test_errors():
+    """ValueError and OSError because that is what callers, clients among them, expect to catch."""
+    assert issubclass(iamcacheauth.ConfigurationError, iamcacheauth.Error)
+    assert issubclass(iamcacheauth.ConfigurationError, ValueError)
+    assert issubclass(iamcacheauth.CredentialsError, iamcacheauth.Error)
+    assert issubclass(iamcacheauth.CredentialsError, OSError)
+    assert not issubclass(iamcacheauth.Error, (ValueError, OSError))
+    assert str(iamcacheauth.CredentialsError("said once")) == "said once"

@@ -1,0 +1,183 @@
+"""The token generators: what they sign, when, and that they can be shared, copied and pickled."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+
+import pytest
+from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from subject import iamcacheauth
+
+REPLICATION_GROUP = iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="eu-west-1", credentials=TEMPORARY)
+SERVERLESS = iamcacheauth.ElastiCacheAuth(
+    "iam-user", "my-cache", region="eu-west-1", serverless=True, credentials=TEMPORARY
+)
+MEMORYDB = iamcacheauth.MemoryDBAuth("IAM-User", "my-cluster", region="eu-west-1", credentials=TEMPORARY)
+
+every_kind = pytest.mark.parametrize(
+    "auth", [REPLICATION_GROUP, SERVERLESS, MEMORYDB], ids=["replication group", "serverless", "MemoryDB"]
+)
+
+
+def signed_by_presign(auth, params, timestamp="20260102T120000Z"):
+    return iamcacheauth.presign(
+        TEMPORARY, service=auth.service, region=auth.region, host=auth.name, params=params, timestamp=timestamp
+    )
+
+
+@pytest.mark.parametrize(
+    ("auth", "service", "params"),
+    [
+        pytest.param(REPLICATION_GROUP, "elasticache", [("User", "iam-user")], id="replication group"),
+        pytest.param(
+            SERVERLESS, "elasticache", [("User", "iam-user"), ("ResourceType", "ServerlessCache")], id="serverless"
+        ),
+        pytest.param(MEMORYDB, "memorydb", [("User", "IAM-User")], id="MemoryDB"),
+    ],
+)
+def test_token(auth, service, params):
+    with clock_at(NOON):
+        token = auth.token()
+    assert token == signed_by_presign(auth, [("Action", "connect"), *params])
+    host, found = read(token)
+    assert host == auth.name
+    assert list(found.items())[:-1] == [
+        ("Action", "connect"),
+        *params,
+        ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+        ("X-Amz-Credential", f"ASIAIOSFODNN7EXAMPLE/20260102/eu-west-1/{service}/aws4_request"),
+        ("X-Amz-Date", "20260102T120000Z"),
+        ("X-Amz-Expires", "900"),
+        ("X-Amz-SignedHeaders", "host"),
+        ("X-Amz-Security-Token", SESSION_TOKEN),
+    ]
+
+
+@every_kind
+def test_every_call_signs_anew(auth):
+    times = [NOON, NOON + 0.999, NOON + 1, NOON + 12 * 3600 - 1, NOON + 12 * 3600, NOON]
+    tokens = []
+    for now in times:
+        with clock_at(now):
+            tokens.append(auth.token())
+    dates = [read(token)[1]["X-Amz-Date"] for token in tokens]
+    assert dates == [
+        *("20260102T120000Z", "20260102T120000Z", "20260102T120001Z"),
+        *("20260102T235959Z", "20260103T000000Z", "20260102T120000Z"),
+    ]
+    assert [read(token)[1]["X-Amz-Credential"].split("/")[1] for token in tokens] == [date[:8] for date in dates]
+    assert tokens[0] == tokens[1] == tokens[5]
+    assert len({read(token)[1]["X-Amz-Signature"] for token in tokens}) == 4
+
+
+@every_kind
+def test_get_credentials_and_the_async_twins_agree_with_token(auth):
+    async def twins():
+        return await auth.token_async(), await auth.get_credentials_async()
+
+    with clock_at(NOON):
+        token = auth.token()
+        assert auth.get_credentials() == (auth.user, token)
+        assert asyncio.run(twins()) == (token, (auth.user, token))
+
+
+def test_elasticache_signs_names_in_lower_case():
+    auth = iamcacheauth.ElastiCacheAuth("IAM-User", "My-Cache", region="eu-west-1", credentials=TEMPORARY)
+    assert (auth.user, auth.name) == ("iam-user", "my-cache")
+    with clock_at(NOON):
+        assert auth.get_credentials() == REPLICATION_GROUP.get_credentials()
+
+
+def test_memorydb_signs_the_cluster_in_lower_case_and_the_user_as_given():
+    auth = iamcacheauth.MemoryDBAuth("IAM-User", "My-Cluster", region="eu-west-1", credentials=TEMPORARY)
+    assert (auth.user, auth.name) == ("IAM-User", "my-cluster")
+    with clock_at(NOON):
+        assert auth.get_credentials() == MEMORYDB.get_credentials()
+
+
+@pytest.mark.parametrize("user", ["default.iam-user", "user@example", "a+b&c=d/e?f%g", "üser", "🦀", "x" * 64])
+@pytest.mark.parametrize("service", [iamcacheauth.ElastiCacheAuth, iamcacheauth.MemoryDBAuth])
+def test_any_user_arrives_unchanged(service, user):
+    auth = service(user, "name", region="us-east-1", credentials=PERMANENT)
+    signed_user, token = auth.get_credentials()
+    assert signed_user == auth.user == read(token)[1]["User"] == user
+
+
+@every_kind
+@pytest.mark.parametrize("attribute", ["user", "name", "region", "service"])
+def test_attributes_are_read_only(auth, attribute):
+    with pytest.raises(AttributeError):
+        setattr(auth, attribute, "other")
+
+
+@every_kind
+def test_repr_says_what_it_is_for(auth):
+    text = repr(auth)
+    assert text.startswith(f"<{type(auth).__name__} ")
+    for value in (auth.user, auth.name, auth.region):
+        assert value in text
+    assert SECRET_KEY not in text
+    assert SESSION_TOKEN not in text
+
+
+def pickled(auth):
+    return pickle.loads(pickle.dumps(auth))
+
+
+@every_kind
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+def test_copies_sign_the_same(auth, copied):
+    with clock_at(NOON):
+        token = auth.token()
+        twin = copied(auth)
+        assert type(twin) is type(auth)
+        assert (twin.user, twin.name, twin.region, twin.service) == (auth.user, auth.name, auth.region, auth.service)
+        assert twin.token() == token
+
+
+def test_a_pickle_holds_no_signing_key():
+    with clock_at(NOON):
+        MEMORYDB.token()
+    key = iamcacheauth.signing_key(SECRET_KEY, "20260102", "eu-west-1", "memorydb")
+    assert key not in pickle.dumps(MEMORYDB)
+
+
+def test_a_token_signed_in_the_middle_of_another_leaves_both_right(monkeypatch):
+    """What another thread can do at the worst moment, done by this one."""
+    current = [TEMPORARY]
+    auth = iamcacheauth.MemoryDBAuth("IAM-User", "my-cluster", region="eu-west-1", credentials=lambda: current[0])
+    derive = iamcacheauth.signing_key
+    inner = []
+
+    def interrupted(secret_key, *scope):
+        monkeypatch.setattr(iamcacheauth, "signing_key", derive)
+        current[0] = iamcacheauth.StaticCredentials(ACCESS_KEY, "other")
+        inner.append(auth.token())
+        return derive(secret_key, *scope)
+
+    with clock_at(NOON):
+        monkeypatch.setattr(iamcacheauth, "signing_key", interrupted)
+        outer = auth.token()
+        assert auth.token() == inner[0]
+    assert outer == signed_by_presign(auth, [("Action", "connect"), ("User", "IAM-User")])
+    assert read(inner[0])[1]["X-Amz-Credential"].startswith(ACCESS_KEY)
+
+
+def test_tokens_follow_the_credentials():
+    """Whatever changes, the very next token is signed with it."""
+    current = []
+    auth = iamcacheauth.MemoryDBAuth("u", "my-cluster", region="eu-west-1", credentials=lambda: current[-1])
+    for keys in (
+        (ACCESS_KEY, SECRET_KEY),
+        (ACCESS_KEY, "other"),
+        (ACCESS_KEY, "other", SESSION_TOKEN),
+        (ACCESS_KEY, "other", "renewed"),
+        ("ASIAIOSFODNN7EXAMPLE", "other", "renewed"),
+        (ACCESS_KEY, SECRET_KEY),
+    ):
+        current.append(iamcacheauth.StaticCredentials(*keys))
+        alone = iamcacheauth.MemoryDBAuth("u", "my-cluster", region="eu-west-1", credentials=current[-1])
+        with clock_at(NOON):
+            assert auth.token() == alone.token()
