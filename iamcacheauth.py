@@ -69,12 +69,22 @@ if TYPE_CHECKING:
 
     _Answer = TypeVar("_Answer")
 
+    class FrozenCredentials(Protocol):
+        """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
+
+        @property
+        def access_key(self) -> str | None: ...
+        @property
+        def secret_key(self) -> str | None: ...
+        @property
+        def token(self) -> str | None: ...
+
     class Freezable(Protocol):
         """Credentials that change in place but can be had as one consistent set: botocore's."""
 
-        def get_frozen_credentials(self) -> Credentials: ...
+        def get_frozen_credentials(self) -> FrozenCredentials: ...
 
-    CredentialsArgument = Union["Credentials", Freezable, "Callable[[], Credentials]", None]
+    CredentialsArgument = Union[FrozenCredentials, Freezable, Callable[[], Union[FrozenCredentials, Freezable]], None]
     # Clients declare their provider parameter as a class of their own; a base of Any fits all of them.
     AnyProvider = Any
 else:
@@ -214,7 +224,7 @@ class RefreshingCredentials(_Provider):
     StaticCredentials or raises CredentialsError.
     """
 
-    def __init__(self, fetch: Callable[[], Credentials], *, timeout: float = 5.0) -> None:
+    def __init__(self, fetch: Callable[[], FrozenCredentials | Freezable], *, timeout: float = 5.0) -> None:
         if not callable(fetch):
             raise ConfigurationError(f"fetch: a callable without arguments is wanted, not {_kind(fetch)}")
         self._provider = _Callable(fetch)
@@ -382,7 +392,7 @@ class EnvironmentCredentials(_Provider):
 class _Given(_Provider):
     """A credentials object of the user's: its attributes are read again at every token."""
 
-    def __init__(self, credentials: Credentials | Freezable) -> None:
+    def __init__(self, credentials: Any) -> None:
         self._credentials = credentials
 
     def __deepcopy__(self, memo: object) -> _Given:
@@ -395,7 +405,7 @@ class _Given(_Provider):
 class _Callable(_Provider):
     """A callable of the user's: it may block, so its credentials are never at hand."""
 
-    def __init__(self, function: Callable[[], Credentials]) -> None:
+    def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
 
     def __deepcopy__(self, memo: object) -> _Callable:
@@ -405,7 +415,7 @@ class _Callable(_Provider):
         return _asked(self._function, None)
 
 
-def _asked(function: Callable[[], Credentials | Freezable], now: float | None) -> StaticCredentials:
+def _asked(function: Callable[[], Any], now: float | None) -> StaticCredentials:
     """The user's credentials at ``now``, after the call if None; whatever goes wrong is a CredentialsError."""
     try:
         credentials = _snapshot(function())
@@ -420,18 +430,17 @@ def _asked(function: Callable[[], Credentials | Freezable], now: float | None) -
     return credentials
 
 
-def _provider(credentials: CredentialsArgument) -> _Provider:
+def _provider(credentials: Any) -> _Provider:
     """What a generator's ``credentials`` argument stands for."""
     if credentials is None:
         return EnvironmentCredentials()
     if isinstance(credentials, _Provider):
         return credentials
-    freeze: Any = getattr(credentials, "get_frozen_credentials", None)
-    if callable(freeze):
-        return _Callable(freeze)
     if callable(credentials):
         return _Callable(credentials)
-    if all(hasattr(credentials, attribute) for attribute in ("access_key", "secret_key", "token")):
+    if hasattr(credentials, "get_frozen_credentials"):
+        return _Callable(credentials.get_frozen_credentials)
+    if {"access_key", "secret_key", "token"} <= set(dir(credentials)):  # which runs no property, as hasattr would
         return _Given(credentials)
     raise ConfigurationError(
         "credentials: None, an object with access_key, secret_key and token, or a callable without arguments"
@@ -439,12 +448,11 @@ def _provider(credentials: CredentialsArgument) -> _Provider:
     )
 
 
-def _snapshot(credentials: Credentials | Freezable) -> StaticCredentials:
+def _snapshot(credentials: Any) -> StaticCredentials:
     """The attributes of any credentials object, read once and checked."""
     if isinstance(credentials, StaticCredentials):
         return credentials
-    freeze = getattr(credentials, "get_frozen_credentials", None)
-    found: Any = freeze() if callable(freeze) else credentials
+    found: Any = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
     missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
     if missing:
         raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
@@ -786,13 +794,16 @@ def _joined(encoded: list[tuple[str, str]]) -> str:
 
 
 def _checked_params(params: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    try:  # the items of a mapping or of text are refused, though two letters would pass for a pair
-        pairs = None if isinstance(params, (str, dict)) else [(name, value) for name, value in params]
-    except (TypeError, ValueError):
-        pairs = None
-    if pairs is None or not all(isinstance(text, str) for pair in pairs for text in pair):
+    # The items of text or of a mapping are not pairs, though two letters would pass for one.
+    iterable = hasattr(params, "__iter__") and not isinstance(params, str) and not hasattr(params, "keys")
+    pairs = list(params) if iterable else []
+    if not iterable or not all(_is_pair(pair) for pair in pairs):
         raise ConfigurationError("params: pairs of name and value, both text, are wanted, like [('Action', 'connect')]")
     return pairs
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
 
 
 def _is_timestamp(text: object) -> bool:
@@ -841,7 +852,7 @@ def _probable_name(location: str) -> str:
     """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
     scheme, _, rest = location.lower().rpartition("://")
     host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
-    name = host if port.isdigit() or (not port and (scheme or location.endswith("/"))) else ""
+    name = host if port.isdigit() or (scheme and not port) else ""
     if location.startswith("arn:") and ":user" not in location:
         name = location.lower().replace("/", ":").rpartition(":")[2]
     elif ".amazonaws." in host:
@@ -931,8 +942,8 @@ def _parsed_iso8601(text: str) -> float | None:
     moment, zone = text[:19], text[19:]
     if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
         zone = zone.lstrip(".0123456789")
-    if moment[4::3] != "--T::" or len(zone) not in (1, 6):  # from 3.11 on, other forms are understood too
-        return None
+    if moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
+        return None  # though Python 3.11 and later understand some of them
     try:
         return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
     except ValueError:
@@ -2066,8 +2077,10 @@ def _output(*lines: str) -> None:
     """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
     if sys.stdout is None:
         raise OSError("standard output is closed")
+    text = "\n".join(lines)
+    encoding = sys.stdout.encoding or "ascii"
     try:
-        print("\n".join(lines), flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError:
         sys.stdout = None  # or the interpreter tries again when it exits
         raise
