@@ -131,7 +131,7 @@ def test_an_arn_is_told_from_a_name(noun, arn):
         *("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "1.use1.cache.amazonaws.com", "\u00e9.cache.amazonaws.com"),
         *("hunter2.hunter3", "redis://:hunter2", "redis://:hunter2@", "redis://u:hunter2/hunter3", "hunter2/hunter3"),
         *("arn:aws:iam::123456789012:user/iam-user", "arn:aws:elasticache:us-east-1:123456789012:user:iam-user"),
-        *(SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}"),
+        *(SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}", "hunter2/", "hunter2:"),
     ],
 )
 def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
@@ -235,6 +235,7 @@ def test_keys_are_not_empty(argument, value):
     [
         *("", "soon", "1767355200", "2026-01-02", "2026-01-02T12:00:00", "2026-02-30T12:00:00Z"),
         *("2026-01-02T12:00:00z", "2026-01-02T12:00Z", "20260102T120000Z", "2026-W01-5T12:00:00Z"),
+        *("2026-01-02T12:00:00,12345", "2026-01-02T12:00:00.12345", "2026-01-02T12:00:00 00:00"),
         *("2026-01-02T12:00:00+0000", "2026-01-02T12:00:00Z\n", "2026-01-02T12:00:00ZZ", "2026-01-02T12:00:00+25:00"),
         *("\u0662026-01-02T12:00:00Z", "2026-01-02T12:00:00\ud800", b"2026-01-02T12:00:00Z", True, []),
         *(-1, 1767355200000, float("nan"), float("inf"), 10**400, datetime.date(2026, 1, 2)),

@@ -199,6 +199,7 @@ WRONG_USES = [
     lambda s: iamcacheauth.ElastiCacheAuth(f"{s}\n", "c", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}!", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}:{s}", region="us-east-1"),
+    lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}/", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"rediss://u:{s}@10.0.0.5:6379/{s}", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"u:{s}@master.c.abcdef.use1.cache.amazonaws.com", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", "c", region=s),
