@@ -1,7 +1,12 @@
 """Fixtures of the tests that run real clients."""
 
+import time
+import types
+
 import gate as gates
 import pytest
+import readme
+from subject import iamcacheauth
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +21,21 @@ def gate(redis):
     redis.run("FLUSHALL")
     with gates.Gate(gates.Cache(), redis) as gate:
         yield gate
+
+
+@pytest.fixture
+def application(gate, monkeypatch):
+    """The environment of an application that uses the gate's cache. Each token it signs is another second's."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", gates.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", gates.SECRET_KEY)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("SSL_CERT_FILE", gate.ca_file)
+    seconds = iter(range(int(time.time()) - 800, int(time.time()) + 200))
+    clock = types.SimpleNamespace(**{**vars(time), "time": lambda: next(seconds)})
+    monkeypatch.setattr(iamcacheauth, "time", clock)
+
+
+@pytest.fixture
+def recipe(gate, application):
+    """Run a block of the README's: recipe("redis-py", 1) for the second one under that heading."""
+    return lambda heading, number=0: readme.run(heading, number, gate)

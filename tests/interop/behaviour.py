@@ -1,0 +1,65 @@
+"""What every client must do, whichever it is. ``operate`` is a coroutine function that does some work through it."""
+
+import asyncio
+import itertools
+
+import pytest
+
+
+async def new_connections_get_new_tokens(gate, operate):
+    await operate()
+    for _ in range(3):
+        logins = len(gate.logins)
+        await asyncio.to_thread(gate.cut_all)
+        await operate()
+        assert len(gate.logins) > logins
+    assert_no_token_was_used_twice(gate)
+
+
+async def a_refusal_shows_and_passes(gate, operate, error):
+    """``operate`` makes a new connection once the last one is cut."""
+    await asyncio.to_thread(gate.cut_all)
+    gate.refuse_next(1000)
+    with pytest.raises(error, match="invalid username-password pair"):
+        await operate()
+    gate.refuse_next(0)
+    await operate()
+
+
+async def steady_traffic_survives_cuts(gate, operate):
+    """No operation fails. To be called before the client connects."""
+    gate.lifetime = 0.3
+
+    async def worker():
+        while gate.cuts < 12:
+            await operate()
+
+    await asyncio.gather(*[worker() for _ in range(4)])
+    assert gate.refusals == []
+    assert_no_token_was_used_twice(gate)
+
+
+async def a_subscription_survives_cuts(gate, publish, receive):
+    """``receive`` waits a moment for a message; what is published while the client reconnects may be lost."""
+    numbers = itertools.count()
+    await a_new_message_arrives(numbers, publish, receive)
+    for _ in range(3):
+        await asyncio.to_thread(gate.cut_all)
+        await a_new_message_arrives(numbers, publish, receive)
+    assert len(gate.logins) >= 4
+    assert_no_token_was_used_twice(gate)
+
+
+async def a_new_message_arrives(numbers, publish, receive):
+    """One that was published after this began: older ones may still be under way."""
+    first = next(numbers)
+    for number in itertools.islice(numbers, 1000):
+        await asyncio.to_thread(publish, str(number))
+        message = await receive()
+        if message and int(message["data"]) > first:
+            return
+    pytest.fail("no message arrives any more")
+
+
+def assert_no_token_was_used_twice(gate):
+    assert len({login.token for login in gate.logins}) == len(gate.logins)

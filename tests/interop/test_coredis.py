@@ -1,0 +1,49 @@
+"""coredis, by the README's recipe."""
+
+import asyncio
+
+import behaviour
+import coredis
+import pytest
+
+
+@pytest.fixture
+def with_cache(recipe):
+    """Run a coroutine function with the client and its work."""
+
+    def run(scenario):
+        async def main():
+            async with recipe("coredis").cache as cache:
+
+                async def operate():
+                    await cache.set("key", "value")
+                    assert await cache.get("key") == b"value"
+
+                await scenario(cache, operate)
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_new_connections_get_new_tokens(gate, with_cache):
+    with_cache(lambda _, operate: behaviour.new_connections_get_new_tokens(gate, operate))
+
+
+def test_a_refusal_shows_and_passes(gate, with_cache):
+    error = coredis.exceptions.AuthenticationFailureError
+    with_cache(lambda _, operate: behaviour.a_refusal_shows_and_passes(gate, operate, error))
+
+
+def test_steady_traffic_survives_cuts(gate, with_cache):
+    with_cache(lambda _, operate: behaviour.steady_traffic_survives_cuts(gate, operate))
+
+
+def test_a_subscription_survives_cuts(gate, redis, with_cache):
+    async def scenario(cache, _):
+        async with cache.pubsub(channels=["news"], ignore_subscribe_messages=True) as subscription:
+            receive = lambda: subscription.get_message(timeout=0.1)
+            publish = lambda text: redis.run("PUBLISH", "news", text)
+            await behaviour.a_subscription_survives_cuts(gate, publish, receive)
+
+    with_cache(scenario)

@@ -1,0 +1,81 @@
+"""The README's client that is nothing but the standard library, and its redis-cli lines."""
+
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+import sys
+
+import pytest
+import readme
+from subject import iamcacheauth
+
+
+def ping(names, connection):
+    names.send(connection, "PING")
+    return connection.recv(100)
+
+
+def test_a_socket_logs_in(gate, recipe):
+    names = recipe("Nothing but the standard library")
+    with names.connect() as connection:
+        assert ping(names, connection) == b"+PONG\r\n"
+        gate.cut_all()
+    with names.connect() as connection:
+        assert ping(names, connection) == b"+PONG\r\n"
+    assert len({login.token for login in gate.logins}) == 2
+
+
+def test_a_socket_shows_a_refusal(gate, recipe):
+    names = recipe("Nothing but the standard library")
+    gate.refuse_next()
+    with pytest.raises(PermissionError, match="WRONGPASS"):
+        names.connect()
+    with names.connect() as connection:
+        assert ping(names, connection) == b"+PONG\r\n"
+
+
+def test_a_socket_stays_by_logging_in_again(gate, recipe):
+    gate.lifetime = 0.5
+    names = recipe("Nothing but the standard library")
+    with names.connect() as connection:
+        for _ in range(3):
+            with names.connect() as left_alone:
+                while not ended(left_alone, wait=0.1):
+                    names.send(connection, "AUTH", *names.auth.get_credentials())
+                    assert connection.recv(100) == b"+OK\r\n"
+        assert ping(names, connection) == b"+PONG\r\n"
+    assert gate.cuts == 3
+
+
+def ended(connection, wait):
+    connection.settimeout(wait)
+    try:
+        return connection.recv(100) == b""
+    except socket.timeout:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def redis_cli(gate, application):
+    """Run the README's lines with a command after them, and return what redis-cli prints."""
+    folder = pathlib.Path(iamcacheauth.__file__).parent
+    lines = readme.source("redis-cli", 0, gate).strip().replace("python3", shlex.quote(sys.executable))
+    return lambda command: subprocess.run(
+        ["sh", "-ec", f"{lines} {command}"], check=True, cwd=folder, env={**os.environ}, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def test_redis_cli_logs_in(gate, redis_cli):
+    assert redis_cli("SET key value") == "OK\n"
+    assert redis_cli("GET key") == "value\n"
+    assert [login.user for login in gate.logins] == ["my-iam-user"] * 2
+
+
+def test_redis_cli_shows_a_refusal(gate, redis_cli):
+    gate.refuse_next()
+    assert "NOAUTH" in redis_cli("GET key")
+    assert redis_cli("PING") == "PONG\n"
