@@ -24,6 +24,7 @@ COMMANDS = {
     "MemoryDB": (["token", "memorydb", *ELASTICACHE[2:]], iamcacheauth.MemoryDBAuth, {}),
 }
 every_command = pytest.mark.parametrize(("arguments", "service", "options"), COMMANDS.values(), ids=COMMANDS.keys())
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 TOKEN = "my-cache/?Action=connect&User=iam-user&X-Amz-Credential=AKIA%2F20260102&X-Amz-Signature=c0ffee"
 
 
@@ -180,8 +181,11 @@ def test_version(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "variables", "status"),
-    [(ELASTICACHE, {}, 1), (["token", "elasticache"], KEYS, 2), ([b"token", b"memorydb", b"\xff", b"c"], KEYS, 2)],
-    ids=["credentials", "usage", "undecodable"],
+    [
+        pytest.param(ELASTICACHE, {}, 1, id="credentials"),
+        pytest.param(["token", "elasticache"], KEYS, 2, id="usage"),
+        pytest.param([b"token", b"memorydb", b"\xff", b"c"], KEYS, 2, id="undecodable", marks=posix),
+    ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_errors_of_a_process(arguments, variables, status, encoding):
@@ -201,9 +205,6 @@ def shell(redirection, arguments=ELASTICACHE):
     """Run it with a stream closed or redirected, which only a shell can do."""
     wrapped = ["sh", "-c", f'exec "$0" "$@" {redirection}', *command(*arguments)]
     return subprocess.run(wrapped, env=environment(**KEYS), capture_output=True, timeout=60)
-
-
-posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
 @posix

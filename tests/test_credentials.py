@@ -70,9 +70,10 @@ SHAPES = {
     "plain object": types.SimpleNamespace(access_key=KEYS[0], secret_key=KEYS[1], token=KEYS[2]),
     "slots, with an attribute unset": Slotted(*KEYS),
     "properties": Computed(),
-    "class with attributes": BotocoreLike(),
+    "botocore's": BotocoreLike(),
+    "class of botocore's": BotocoreLike,
     "function": lambda: TEMPORARY,
-    "function that gives a botocore object": lambda: BotocoreLike(),
+    "function that gives botocore's": lambda: BotocoreLike(),
     "bound method": BotocoreLike().get_frozen_credentials,
     "callable object": CallableObject(),
     "refreshing": iamcacheauth.RefreshingCredentials(lambda: TEMPORARY),
@@ -140,16 +141,7 @@ def failing(error):
 
 class Unreadable:
     access_key, secret_key = ACCESS_KEY, SECRET_KEY
-
-    def __init__(self):
-        self.reads = 0
-
-    @property
-    def token(self):
-        self.reads += 1
-        if self.reads > 1:  # the first is the constructor's look at what it was given
-            raise RuntimeError("hunter2")
-        return None
+    token = property(failing(RuntimeError("hunter2")))
 
 
 UNUSABLE = {
