@@ -82,6 +82,16 @@ def test_equal_credentials_are_not_derived_from_anew(work):
     assert work_of_a_token(auth, work, NOON + 1) == (0, 0)
 
 
+def test_environment_variables_are_checked_only_when_they_change():
+    variables = dict(STATIC)
+    provider = iamcacheauth.EnvironmentCredentials(variables)
+    before = provider()
+    assert provider() is before
+    variables["AWS_SESSION_TOKEN"] = "renewed"
+    assert provider() is not before
+    assert provider() is provider()
+
+
 @every_kind
 def test_the_clock_is_read_once_a_token(monkeypatch, credentials):
     auth = generator(credentials)
