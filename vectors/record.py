@@ -25,7 +25,8 @@ import re
 import string
 import sys
 import time
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
 from types import ModuleType
@@ -225,8 +226,8 @@ BATCH = 2_000  # inputs that one process signs before it reports
 FIRST_SECOND = int(datetime(2015, 1, 1, tzinfo=timezone.utc).timestamp())
 LAST_SECOND = int(datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc).timestamp())
 ALNUM = string.ascii_letters + string.digits
-NO_SURROGATES = (*range(0xA1, 0xD800), *range(0xE000, 0x110000))
-UNICODE = "".join(character for character in map(chr, NO_SURROGATES) if not character.isspace())
+INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}  # what no user may hold
+UNICODE = "".join(c for c in map(chr, range(0xA1, 0x110000)) if unicodedata.category(c) not in INVISIBLE)
 USER_ALPHABETS = (ALNUM + "-", ALNUM + "-._~", cases.VISIBLE_ASCII, cases.VISIBLE_ASCII, UNICODE[:1000], UNICODE)
 TEXT_ALPHABETS = (*USER_ALPHABETS, "".join(map(chr, range(0x80))))
 TOKEN_ALPHABETS = (cases.BASE64 + "=", cases.BASE64URL + "=", cases.VISIBLE_ASCII)
@@ -282,18 +283,21 @@ def random_tokens(subject: ModuleType, rng: random.Random) -> Iterator[tuple[Jso
         **random_keys(rng),
         "timestamp": random_timestamp(rng),
     }
-    options = {"region": given["region"], "credentials": lambda: credentials_of(given)}
-    if given["service"] == "elasticache":
-        auth = subject.ElastiCacheAuth(given["user"], given["name"], serverless=given["serverless"], **options)
-    else:
-        auth = subject.MemoryDBAuth(given["user"], given["name"], **options)
+    auth = attempt(generator_of, subject, given, lambda: credentials_of(given))
     for _ in range(4):
         moment = datetime.strptime(given["timestamp"], cases.TIMESTAMP).replace(tzinfo=timezone.utc)
         now = moment.timestamp() + rng.choice((0.0, 0.999))
         subject.time.time = lambda now=now: now
-        yield given, token_request(given), attempt(auth.token)
+        yield given, token_request(given), auth if isinstance(auth, str) else attempt(auth.token)
         keys = random_keys(rng) if rng.random() < 0.3 else {}
         given = {**given, **keys, "timestamp": random_timestamp(rng, rng.choice((given["timestamp"][:8], None)))}
+
+
+def generator_of(subject: ModuleType, given: Json, credentials: Callable[[], ReadOnlyCredentials]) -> Any:
+    options = {"region": given["region"], "credentials": credentials}
+    if given["service"] == "elasticache":
+        return subject.ElastiCacheAuth(given["user"], given["name"], serverless=given["serverless"], **options)
+    return subject.MemoryDBAuth(given["user"], given["name"], **options)
 
 
 def random_url(subject: ModuleType, rng: random.Random) -> tuple[Json, tuple[Any, ...], str]:
@@ -311,7 +315,7 @@ def random_url(subject: ModuleType, rng: random.Random) -> tuple[Json, tuple[Any
     return given, url_request(given), attempt(subject.presign, credentials_of(given), **arguments)
 
 
-def attempt(function: Any, *arguments: Any, **options: Any) -> str:
+def attempt(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         return function(*arguments, **options)
     except Exception as error:
@@ -323,7 +327,7 @@ def credentials_of(given: Json) -> ReadOnlyCredentials:
 
 
 def random_keys(rng: random.Random) -> Json:
-    token = None if rng.random() < 0.3 else random_text(rng, TOKEN_ALPHABETS, 0, rng.choice((50, 500, 2000)))
+    token = None if rng.random() < 0.3 else random_text(rng, TOKEN_ALPHABETS, 0, rng.choice((40, 200, 200, 2000)))
     return {**rng.choice(cases.EXAMPLE_KEYS), "session_token": token}
 
 
