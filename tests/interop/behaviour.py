@@ -62,4 +62,5 @@ async def a_new_message_arrives(numbers, publish, receive):
 
 
 def assert_no_token_was_used_twice(gate):
-    assert len({login.token for login in gate.logins}) == len(gate.logins)
+    tokens = [login.token for login in gate.logins if login.user == "my-iam-user"]
+    assert len(set(tokens)) == len(tokens) > 0

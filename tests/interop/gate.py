@@ -17,6 +17,7 @@ import functools
 import hmac
 import os
 import secrets
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -169,6 +170,12 @@ class Redis:
         self.run("ACL", "SETUSER", user, "on", f">{self.password}", "~*", "&*", "+@all")
 
 
+def free_port() -> int:
+    """A port for a server that cannot be asked which one it got."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        return int(server.getsockname()[1])
+
+
 # --- the gate ---
 
 
@@ -276,10 +283,14 @@ class Gate:
         await self._stop.wait()
         for server in servers:
             server.close()
-        await self._cut_all()
+        while self._connections:
+            await self._cut_all()
 
     async def _serve(self, node: Redis, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, node.password.encode(), writer)
+        if self._stop.is_set():
+            writer.transport.abort()
+            return
         self._connections.add(connection)
         try:
             await connection.serve(reader, *await asyncio.open_unix_connection(node.socket, limit=LINE_LIMIT))
@@ -340,6 +351,7 @@ class _Connection:
         self, commands: asyncio.StreamReader, replies: asyncio.StreamReader, redis: asyncio.StreamWriter
     ) -> None:
         passing_replies = asyncio.create_task(self._pass_replies(replies))
+        self._tasks = (asyncio.current_task(), passing_replies)  # asyncio alone would let them be collected
         try:
             while True:
                 redis.write(_encoded(self._passed_on(await _read_command(commands))))

@@ -11,6 +11,7 @@ import gate as gates
 import kombu.exceptions
 import pytest
 import readme
+import redis
 from subject import iamcacheauth
 
 
@@ -76,3 +77,13 @@ def test_rq_executes_jobs(gate, module, tmp_path):
             logins = len(gate.logins)
             gate.cut_all()
             gate.wait_for(lambda logins=logins: len(gate.logins) > logins)
+
+
+def test_rq_shows_a_refusal_and_goes_on(gate, module):
+    worker = module("RQ", "worker")
+    with contextlib.closing(worker.connection):
+        gate.refuse_next(1000)
+        with pytest.raises(redis.AuthenticationError, match="invalid username-password pair"):
+            worker.queue.enqueue(pow, 1, 2)
+        gate.refuse_next(0)
+        assert worker.queue.enqueue(pow, 1, 2).get_status() == "queued"
