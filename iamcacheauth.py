@@ -246,6 +246,11 @@ class RefreshingCredentials(_Provider):
             return None
         return credentials
 
+    def _valid(self) -> StaticCredentials | None:
+        """What is kept and valid, whether or not it is time to renew it."""
+        kept = self._kept
+        return None if kept is None or _expired(kept[0], time.time()) else kept[0]
+
     def _fetch(self) -> StaticCredentials:
         import concurrent.futures
 
@@ -254,7 +259,7 @@ class RefreshingCredentials(_Provider):
             renewal = self._renewals.setdefault(os.getpid(), own)
             if renewal is own:
                 self._renew(own)
-            return self._at_hand(time.time()) or renewal.result(self._timeout)
+            return self._valid() or renewal.result(self._timeout)
         except concurrent.futures.TimeoutError:
             raise CredentialsError(self._too_long) from None
         finally:
@@ -262,25 +267,39 @@ class RefreshingCredentials(_Provider):
 
     async def _fetch_async(self) -> StaticCredentials:
         import asyncio
-        import threading
 
         own = self._new_renewal()
-        try:
-            renewal = self._renewals.setdefault(os.getpid(), own)
-            if renewal is own:
-                # Not the loop's executor: it may be full of callers that wait for this very renewal.
-                threading.Thread(target=self._renew, args=(own,), daemon=True).start()
-                return await asyncio.wrap_future(own)
-        except RuntimeError as error:
-            self._end(own)
-            raise CredentialsError("no thread can be started to fetch credentials in") from error
-        valid = self._at_hand(time.time())
+        renewal = self._renew_in_thread(own)
+        if renewal is own:
+            return await asyncio.wrap_future(own)
+        valid = self._valid()
         if valid is not None:
             return valid
         try:
             return await asyncio.wait_for(asyncio.wrap_future(renewal), self._timeout)
         except asyncio.TimeoutError:
             raise CredentialsError(self._too_long) from None
+
+    def _renew_in_thread(self, own: Future[StaticCredentials]) -> Future[StaticCredentials]:
+        """The renewal under way; if there was none, ``own``, which a thread now works on."""
+        import threading
+
+        try:
+            renewal = self._renewals.setdefault(os.getpid(), own)
+            if renewal is own:
+                # Not one of the loop's executor, whose threads may all be waiting for this very renewal.
+                threading.Thread(target=self._renew, args=(own,), daemon=True).start()
+        except RuntimeError:  # can't start new thread
+            valid = self._valid()
+            if valid is None:
+                own.set_exception(CredentialsError("no thread could be started to fetch credentials in"))
+            else:
+                own.set_result(valid)
+            self._end(own)
+        except BaseException:
+            self._end(own)
+            raise
+        return renewal
 
     def _new_renewal(self) -> Future[StaticCredentials]:
         from concurrent.futures import Future
@@ -306,15 +325,16 @@ class RefreshingCredentials(_Provider):
             del self._renewals[os.getpid()]
 
     def _renewed(self) -> StaticCredentials:
-        kept = self._kept
-        if kept is not None and time.time() <= kept[1] and not _expired(kept[0], time.time()):
-            return kept[0]  # another caller's renewal ended between our looking and our registering
+        valid = self._valid()
+        if valid is not None and self._kept is not None and time.time() <= self._kept[1]:
+            return valid  # another caller's renewal ended between our looking and our registering
         try:
             credentials = self._provider._fetch()
         except CredentialsError:
-            if kept is None or _expired(kept[0], time.time()):
+            valid = self._valid()
+            if valid is None:
                 raise
-            credentials = kept[0]
+            credentials = valid
         expiration = float("inf") if credentials.expiration is None else credentials.expiration
         self._kept = (credentials, max(expiration - RENEW_EARLY, time.time() + RENEWAL_PAUSE))
         return credentials
@@ -1334,7 +1354,8 @@ def _http(
     except CredentialsError:
         raise
     except OSError as error:
-        raise _TemporaryError(_reason(error)) from error
+        untrusted = hasattr(error, "verify_message")
+        raise (CredentialsError if untrusted else _TemporaryError)(_reason(error)) from error
     except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
         raise _TemporaryError(f"no HTTP answer ({type(error).__name__})") from None
     finally:
