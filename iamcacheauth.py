@@ -284,6 +284,7 @@ class RefreshingCredentials(_Provider):
         """The renewal under way; if there was none, ``own``, which a thread now works on."""
         import threading
 
+        renewal = own
         try:
             renewal = self._renewals.setdefault(os.getpid(), own)
             if renewal is own:
