@@ -1108,22 +1108,24 @@ def _sts_endpoint(environ: Mapping[str, str]) -> str:
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(variable):
             region = _checked_region(variable, environ[variable])
-            return f"https://sts.{region}.{_dns_suffix(region)}"
+            return f"https://sts.{region}.{_partition(region)[1]}"
     return "https://sts.amazonaws.com"
 
 
-def _dns_suffix(region: str) -> str:
-    for prefix, suffix in (
-        ("cn-", "amazonaws.com.cn"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eusc-", "amazonaws.eu"),
+def _partition(region: str) -> tuple[str, str]:
+    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
+    for prefix, name, suffix in (
+        ("cn-", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-", "aws-us-gov", "amazonaws.com"),
+        ("us-iso-", "aws-iso", "c2s.ic.gov"),
+        ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+        ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+        ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+        ("eusc-", "aws-eusc", "amazonaws.eu"),
     ):
         if region.startswith(prefix):
-            return suffix
-    return "amazonaws.com"
+            return name, suffix
+    return "aws", "amazonaws.com"
 
 
 def _fetch_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1446,6 +1448,7 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
 def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
     import socket
+    import ssl
 
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "no complete answer in time"
@@ -1454,6 +1457,10 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
+    if isinstance(error, ssl.SSLEOFError):
+        return "the connection was closed"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
     return error.strerror or f"the connection failed ({type(error).__name__})"
 
 
@@ -1463,170 +1470,167 @@ def _reason(error: OSError) -> str:
 # wrong with it; check, below, goes all the way to the cache. Neither prints anything that may be a secret.
 
 _CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
-_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, the name being the cache's own."
 _SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
-_REQUIRED_PARAMS = ("Action", "User", *sorted(_SIGNING_PARAMS - {"X-Amz-Security-Token"}))
+_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
+_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
+    "Action": ("connect", "connect"),
+    "User": (r"\S+", "one word"),
+    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
+    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
+    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
+    "X-Amz-SignedHeaders": ("host", "host"),
+    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
+}
 
 
 class _Explanation:
     """What a token claims, and what is wrong with it, the most certain first."""
 
     def __init__(self, text: str, now: float) -> None:
-        self.claims: list[tuple[str, str]] = []
+        self.claims: dict[str, str] = {}
         self.problems: list[str] = []
-        self._now = now
-        self._name, _, query = self._unwrapped(text.strip()).partition("?")
+        host, _, query = self._unwrapped(text.strip()).partition("?")
         self._params = self._parsed(query)
+        self._resource_types = {name: value for name, value in self._params.items() if "resource" in name.lower()}
         if self._params.keys().isdisjoint(("Action", "X-Amz-Credential")):
             self.problems = [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
-            return
-        self._access_key, self._date, self._region, self._service = self._parsed_credential()
-        self._explain_service()
-        self._explain_names()
-        if self._region:
-            self._claim("region", self._region)
-        self._explain_access_key()
-        self._explain_time()
-        self._check_constants()
-        self._check_completeness()
+        elif self._is_whole():  # or pieces of its secrets may be anywhere
+            access_key, date, region, service, _ = self._params["X-Amz-Credential"].split("/")
+            self._explain_service(service)
+            self._explain_names(host, service)
+            self._claim("region", region)
+            self._explain_access_key(access_key)
+            self._explain_times(date, now)
+            unknown = self._params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS) - self._resource_types.keys()
+            self._check(unknown, "It has parameters that no token has. Sign without them.")
 
     def lines(self) -> list[str]:
         """The report, ready to print."""
-        claims = [f"{name:<13}{value}" for name, value in self.claims]
-        if self.problems:
-            return [
-                *claims,
-                *([""] if claims else []),
-                *_numbered(self.problems, "What is wrong, the most certain first:"),
-            ]
-        return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
+        claims = [f"{name:<13}{value}" for name, value in self.claims.items()]
+        if not self.problems:
+            return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
+        problems = _listed("What is wrong, the most certain first:", self.problems)
+        return [*claims, "", *problems] if claims else problems
+
+    def _check(self, wrong: object, problem: str) -> None:
+        if wrong:
+            self.problems.append(problem)
 
     def _claim(self, name: str, value: str) -> None:
-        # Damage can push one parameter's value into another's, and so what is to be hidden into this one.
-        readable = value.isprintable() and len(value) <= 80 and "X-Amz-" not in value
-        self.claims.append((name, value if readable else "(unreadable)"))
+        secrets = f"{self._params['X-Amz-Signature']} {self._params.get('X-Amz-Security-Token')}"
+        harmless = value.isprintable() and len(value) <= 64 and _before_secret(value, secrets) == value
+        self.claims[name] = value if harmless else "(hidden: it may hold a secret)"
 
     def _unwrapped(self, text: str) -> str:
+        """The token, out of what other programs wrapped it in."""
+        from urllib.parse import unquote
+
+        if len(text.split()) > 1:
+            self.problems.append("It holds white space or a line break. Pass it on as one word.")
+            before, question_mark, query = text.partition("?")
+            text = "".join([*before.split()[-1:], question_mark, *query.split()])
         if text[:1] in ("'", '"', "`"):
             self.problems.append("It is wrapped in quotes. Remove them: they are not part of it.")
             text = text.strip("'\"`")
+        if "?" not in text and "%3f" in text.lower():
+            self.problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
+            text = unquote(text)
+        for escaped, language in (("&amp;", "HTML"), ("\\u0026", "JSON")):
+            self._check(escaped in text, f"Each '&' is written as in {language}, {escaped}. Pass it on as it was made.")
+            text = text.replace(escaped, "&")
         if "://" in text.partition("?")[0]:
             self.problems.append("It starts with a scheme. Remove everything up to and including '://'.")
             text = text.partition("://")[2]
-        if any(character.isspace() for character in text):
-            self.problems.append("It holds white space or a line break. Pass it on as one word.")
         return text
 
     def _parsed(self, query: str) -> dict[str, str]:
+        """The decoded parameters, of which each should be there once and be encoded once."""
+        import re
         from urllib.parse import unquote
 
-        params: dict[str, str] = {}
-        for name, _, value in (param.partition("=") for param in query.split("&")):
-            shown = name if name in _REQUIRED_PARAMS or name == "X-Amz-Security-Token" else "One parameter"
-            escapes = value.split("%")[1:]
-            if name in params:
-                self.problems.append(f"{shown} is there twice. Sign anew, with every parameter once.")
-            if any(len(escape) < 2 or not set(escape[:2]) <= set("0123456789ABCDEFabcdef") for escape in escapes):
-                self.problems.append(f"{shown} has a '%' that encodes nothing. Something rewrote it, or cut it off.")
-            elif "%" in unquote(value) and unquote(value) != unquote(unquote(value)):
-                self.problems.append(f"{shown} is percent-encoded twice. Pass the token on as it was made.")
-            if "+" in value:
-                self.problems.append(f"{shown} has a '+', which stands for a space. Write %20 for that, or %2B.")
-            params[name] = unquote(value)
-        return params
+        pairs = [param.partition("=")[::2] for param in query.split("&")]
+        names = [name for name, _ in pairs]
+        twice = [name for name in names if names.count(name) > 1]
+        self._check(twice, f"There twice: {_quoted(twice)}. Sign anew, with each parameter once.")
+        for flaw, pattern in (
+            ("A '%' that encodes nothing", "%(?![0-9A-Fa-f]{2})"),
+            ("Percent-encoded twice", "%25[0-9A-Fa-f]{2}"),
+            ("A '+', which stands for a space", r"\+"),
+        ):
+            where = [name for name, value in pairs if re.search(pattern, value)]
+            self._check(where, f"{flaw}: {_quoted(where)}. Pass the token on as it was made.")
+        return {name: unquote(unquote(value)) for name, value in pairs}
 
-    def _parsed_credential(self) -> tuple[str, str, str, str]:
-        access_key, date, region, service, end = (*self._params.get("X-Amz-Credential", "").split("/"), "", "", "", "")[
-            :5
+    def _is_whole(self) -> bool:
+        import re
+
+        missing = [name for name in _PARAM_FORMS if not self._params.get(name)]
+        if missing:
+            self.problems.insert(0, f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.")
+            return False
+        malformed = [
+            f"{name} is not {words}. Sign anew, and pass on all of it."
+            for name, (form, words) in _PARAM_FORMS.items()
+            if not re.fullmatch(form, self._params[name])
         ]
-        if end != "aws4_request" or not (access_key and date and region and service):
-            if "X-Amz-Credential" in self._params:
-                self.problems.append("X-Amz-Credential is not KEY/DATE/REGION/SERVICE/aws4_request. Sign anew.")
-            return "", "", "", ""
-        return access_key, date, region, service
+        self.problems += malformed
+        return not malformed
 
-    def _explain_service(self) -> None:
-        kinds = [(name, value) for name, value in self._params.items() if name.lower() == "resourcetype"]
-        serverless = kinds == [("ResourceType", "ServerlessCache")]
-        if self._service:
-            self._claim("service", _SERVICES.get(self._service, self._service) + (" Serverless" if serverless else ""))
-        if self._service and self._service not in _SERVICES:
-            self.problems.append("It is signed for another service. Sign for elasticache or memorydb.")
-        if kinds and self._service == "memorydb":
-            self.problems.append("MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.")
-        elif kinds and not serverless:
-            self.problems.append("ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.")
+    def _explain_service(self, service: str) -> None:
+        serverless = self._resource_types == {"ResourceType": "ServerlessCache"}
+        kind = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
+        self._claim("service", _SERVICES.get(service, service) + kind)
+        if service == "memorydb":
+            self._check(
+                self._resource_types, "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out."
+            )
+            return
+        self._check(service != "elasticache", "It is signed for another service. Sign for elasticache or memorydb.")
+        problem = "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all."
+        self._check(self._resource_types and not serverless, problem)
 
-    def _explain_names(self) -> None:
-        kind = "cluster" if self._service == "memorydb" else "cache"
-        name, slash, path = self._name.partition("/")
+    def _explain_names(self, host: str, service: str) -> None:
+        kind = "cluster" if service == "memorydb" else "cache"
+        name, slash, path = host.partition("/")
+        user = self._params["User"]
         self._claim(kind, name)
-        if not name or not slash or path:
-            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
+        self._claim("user", user)
         if not set(name).isdisjoint(".:"):
             self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{_probable_name(name)}.")
+        elif not _is_name(name) or not slash or path:
+            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
         elif name != name.lower():
             self.problems.append(f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.")
-        user = self._params.get("User", "")
-        if user:
-            self._claim("user", user)
-        if user != user.lower() and self._service == "elasticache":
+        if user != user.lower() and service == "elasticache":
             self.problems.append("The user id has capitals. ElastiCache keeps it in lower case: sign for that.")
 
-    def _explain_access_key(self) -> None:
-        if not self._access_key:
-            return
-        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(self._access_key[:4], "of an unknown kind")
-        self._claim("access key", f"{_shortened(self._access_key)}, {kind}")
-        has_token = bool(self._params.get("X-Amz-Security-Token"))
-        if kind == "temporary" and not has_token:
-            self.problems.append(
-                "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN too."
-            )
-        if kind == "permanent" and has_token:
-            self.problems.append("A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.")
+    def _explain_access_key(self, access_key: str) -> None:
+        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
+        self._claim("access key", f"{_shortened(access_key)}, {kind}")
+        session_token = self._params.get("X-Amz-Security-Token")
+        problem = "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well."
+        self._check(kind == "temporary" and not session_token, problem)
+        problem = "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN."
+        self._check(kind == "permanent" and session_token, problem)
 
-    def _explain_time(self) -> None:
-        timestamp = self._params.get("X-Amz-Date", "")
-        signed = _timestamp_epoch(timestamp)
-        lifetime = self._params.get("X-Amz-Expires", str(TOKEN_LIFETIME))
-        if not (lifetime.isascii() and lifetime.isdigit() and 0 < int(lifetime[:9]) <= TOKEN_LIFETIME):
-            self.problems.append(f"X-Amz-Expires is not a number of seconds up to {TOKEN_LIFETIME}. Sign with that.")
-            lifetime = str(TOKEN_LIFETIME)
+    def _explain_times(self, scope_date: str, now: float) -> None:
+        timestamp, lifetime = self._params["X-Amz-Date"], int(self._params["X-Amz-Expires"])
+        problem = f"Its lifetime, X-Amz-Expires, is not from 1 to {TOKEN_LIFETIME} seconds. Sign with {TOKEN_LIFETIME}."
+        self._check(not 1 <= lifetime <= TOKEN_LIFETIME, problem)
+        problem = "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC."
+        self._check(scope_date != timestamp[:8], problem)
+        signed = _parsed_iso8601("{}{}{}{}-{}{}-{}{}T{}{}:{}{}:{}{}Z".format(*timestamp.replace("T", "")))
         if signed is None:
-            if timestamp:
-                self.problems.append("X-Amz-Date is not a time like 20260102T030405Z. Sign anew.")
+            self.problems.append("X-Amz-Date is no time there is. Sign anew.")
             return
-        if self._date not in ("", timestamp[:8]):
-            self.problems.append("X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.")
-        age = self._now - signed
-        left = int(lifetime) - age
-        self._claim(
-            "signed", f"{_utc(signed)}, {_duration(age)} ago" if age >= 0 else f"{_utc(signed)}, in {_duration(age)}"
-        )
-        self._claim("valid until", f"{_utc(self._now + left)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
-        if left <= 0:
-            self.problems.append(f"It expired {_duration(left)} ago. Sign a new one for every connection.")
-        if age < -_CLOCK_TOLERANCE:
-            self.problems.append("It is not valid yet. Set the clock of the machine that signed it, or of this one.")
-
-    def _check_constants(self) -> None:
-        for name, wanted in (("Action", "connect"), ("X-Amz-Algorithm", _ALGORITHM), ("X-Amz-SignedHeaders", "host")):
-            if self._params.get(name, wanted) != wanted:
-                self.problems.append(f"{name} is not {wanted}. Sign anew, with exactly that.")
-        signature = self._params.get("X-Amz-Signature", "0" * 64)
-        if len(signature) != 64 or not set(signature) <= set("0123456789abcdef"):
-            self.problems.append("X-Amz-Signature is not 64 hexadecimal digits. Was the end cut off?")
-
-    def _check_completeness(self) -> None:
-        missing = [name for name in _REQUIRED_PARAMS if not self._params.get(name)]
-        if len(missing) == len(_REQUIRED_PARAMS) - 1:
-            self.problems.insert(0, "Everything after the first '&' is missing. Put the token in quotes for the shell.")
-        elif missing:
-            self.problems.insert(0, f"It lacks {', '.join(missing)}. Was it cut off?")
-        known = {*_REQUIRED_PARAMS, "X-Amz-Security-Token"}
-        if any(name not in known and name.lower() != "resourcetype" for name in self._params):
-            self.problems.append("It has parameters that no token has. Sign without them.")
+        age = now - signed
+        left = lifetime - age
+        self._claim("signed", f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}")
+        self._claim("valid until", f"{_utc(signed + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
+        self._check(left <= 0, f"It expired {_duration(left)} ago. Sign a new one for every connection.")
+        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
+        self._check(age < -_CLOCK_TOLERANCE, problem)
 
 
 def _run_explain(options: Any) -> int:
@@ -1642,14 +1646,6 @@ def _run_explain(options: Any) -> int:
     return 1 if explanation.problems else 0
 
 
-def _timestamp_epoch(timestamp: str) -> float | None:
-    if not _is_timestamp(timestamp):
-        return None
-    return _parsed_iso8601(
-        f"{timestamp[:4]}-{timestamp[4:6]}-{timestamp[6:8]}T{timestamp[9:11]}:{timestamp[11:13]}:{timestamp[13:]}"
-    )
-
-
 def _duration(seconds: float) -> str:
     """A length of time in its two largest units."""
     left = round(abs(seconds))
@@ -1661,21 +1657,48 @@ def _duration(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def _quoted(names: Iterable[str]) -> str:
+    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
+    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
+    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+
+
+def _before_secret(text: str, secrets: str) -> str:
+    """The text up to where it repeats eight characters of the secrets, which may be percent-encoded."""
+    from urllib.parse import unquote
+
+    secrets = f"{secrets} {unquote(secrets)}"
+    for start in range(len(text) - 7):
+        if text[start : start + 8] in secrets:
+            return text[:start] + "…"
+    return text
+
+
+def _secrets_in(presigned: str) -> str:
+    return presigned.partition("&X-Amz-SignedHeaders=host")[2]
+
+
 def _wrapped(text: str, start: str = "") -> list[str]:
     import textwrap
 
-    return textwrap.wrap(text, 96, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False)
+    indent = " " * len(start)
+    return textwrap.TextWrapper(
+        96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ).wrap(text)
 
 
-def _numbered(texts: Iterable[str], heading: str) -> list[str]:
+def _listed(heading: str, texts: Sequence[str]) -> list[str]:
+    """A single text as it is, several numbered and under a heading."""
+    if len(texts) == 1:
+        return _wrapped(texts[0])
     return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
 
 
 # --- diagnosis: check ---
 
-_STEP_LINE = "{:<12} {:<8}{:>8.1f} ms  "
+_STEP_LINE = "{:<12}{:<8}{:>7.1f} ms  "
 
-_NO_CREDENTIALS = ("The order of sources, and the variables of each, are in the README.",)
+_NO_CREDENTIALS = 'To use a profile or SSO: eval "$(aws configure export-credentials --format env)"'
 _UNRESOLVED = (
     "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
     "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
@@ -1685,32 +1708,27 @@ _NO_ANSWER = (
     "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
     "A network ACL, a route table or this machine's own security group drops the packets.",
 )
-_REFUSED = (
-    "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380.",
-    "The name resolves to something that is not the cache.",
+_REFUSED = "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380."
+_UNTRUSTED = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
+_OUTDATED = "This machine's clock is wrong, or the certificate was not renewed in time."
+_MISNAMED = (
+    "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows."
 )
-_UNTRUSTED = (
-    "The endpoint is an alias or an address, which the certificate does not name: use the endpoint AWS shows.",
-    "The system's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file.",
-    "Something between here and the cache answers in its place.",
-)
+_CERTIFICATE_FLAWS = {9: _OUTDATED, 10: _OUTDATED, 62: _MISNAMED, 64: _MISNAMED}  # by OpenSSL's X509_V_ERR_ numbers
+_INTERCEPTED = "Something between here and the cache answers in its place."
 _PLAINTEXT = (
     "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
     "This is another server, or another port, than the cache's TLS port.",
 )
-_NO_TLS = (
-    "The port belongs to something other than a cache.",
-    "Something between here and the cache cuts TLS connections.",
+_NOT_A_CACHE = (
+    "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
+    "Something between here and the cache cuts or changes connections.",
 )
 _ANSWERS = {
-    "": "The server closed the connection without a word: is it the cache?",
-    "-NOPERM": "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
-    "-NOAUTH": "The server forgot the login: something between here and the cache changes connections.",
-    "-MOVED": "This is a node of a cluster that sends the client elsewhere: use the configuration endpoint.",
-    "-ASK": "This is a node of a cluster that sends the client elsewhere: use the configuration endpoint.",
-    "-CLUSTERDOWN": "The cluster is down or still forming: look at its state in the console.",
-    "-LOADING": "The node is still loading its data: try again in a while.",
-    "-ERR": "The server knows no such login, as Redis before version 6: it is another server, or an old one.",
+    "NOPERM": "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
+    "NOAUTH": "The server forgot the login: something between here and the cache changes connections.",
+    "MOVED": "This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",
+    "ERR wrong number": "The server knows no users, as Redis before version 6: it is another server, or an old one.",
 }
 _STS_ERRORS = {
     "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
@@ -1718,30 +1736,21 @@ _STS_ERRORS = {
     " missing or belongs to others.",
     "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
 }
-_NOT_REDIS = ("What answers is not Redis, Valkey or MemoryDB: compare host and port with the console.",)
+_USER_CAUSES = {
+    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
+    " differs from its id. See: aws elasticache describe-users --user-id {0}",
+    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
+    " See: aws memorydb describe-users --user-name {0}",
+}
 
 
 class _StepFailed(Error):
-    """A step of check that did not work: what was seen, what may have caused it, and a policy that may mend it."""
+    """A step of check that did not work: what was seen, what may have caused it, and what else to print."""
 
-    def __init__(self, seen: str, causes: tuple[str, ...] = (), policy: str = "") -> None:
+    def __init__(self, seen: str, *causes: str, postscript: str = "") -> None:
         super().__init__(seen)
         self.causes = causes
-        self.policy = policy
-
-
-class _LoginRefused(_StepFailed):
-    """WRONGPASS: the service's one answer to every login that it refuses."""
-
-
-class _Identity:
-    """What STS says of credentials: the ARN they belong to, or an error; and how far its clock is ahead of ours."""
-
-    def __init__(self, arn: str = "", code: str = "", message: str = "", ahead: float = 0.0) -> None:
-        self.arn = arn
-        self.code = code
-        self.message = message
-        self.ahead = ahead
+        self.postscript = postscript
 
 
 class _Check:
@@ -1758,28 +1767,32 @@ class _Check:
         try:
             self._take_steps()
         except _StepFailed as failure:
-            _output("", *_numbered(failure.causes, "What may have caused this, the most likely first:"))
-            if failure.policy:
-                _output("", failure.policy)
+            _output("", *_listed("What may have caused this, the most likely first:", failure.causes))
+            if failure.postscript:
+                _output("", failure.postscript)
             return 1
         return 0
 
     def _take_steps(self) -> None:
         credentials = _step("credentials", self._find_credentials)
         token = _step("token", self._sign, credentials)
-        suspicions = _endpoint_suspicions(self._generator, self._host)
-        for suspicion in suspicions:
-            _output(*_wrapped(suspicion, "  warning: "))
+        flaws = _Explanation(token, time.time()).problems
+        doubts = _endpoint_doubts(self._generator, self._host)
+        for warning in (*flaws, *doubts):
+            _output(*_wrapped(warning, "  warning: "))
         connection = _step("connect", self._connect)
         try:
             connection = _step("tls", self._start_tls, connection)
-            _step("auth", self._log_in, connection, token)
-            _step("ping", self._ping, connection)
-        except _LoginRefused as refused:
-            identity = _identify(credentials, self._generator.region, min(self._timeout, 3.0))
-            refused.causes = _causes_of_refusal(self._generator, suspicions, identity)
-            refused.policy = "" if identity.code else _policy(self._generator, identity.arn)
-            raise
+            _step("auth", self._ask, connection, "+OK", "AUTH", self._generator.user, token)
+            _step("ping", self._ask, connection, "+PONG", "PING")
+        except _StepFailed as failure:
+            if not str(failure).startswith("WRONGPASS"):
+                raise
+            arn, faults = _identify(credentials, self._generator.region, min(self._timeout, 3.0))
+            if flaws or faults:
+                raise _StepFailed(str(failure), *flaws, *faults, *doubts) from failure
+            causes = (*doubts, *_usual_causes(self._generator, self._host, arn))
+            raise _StepFailed(str(failure), *causes, postscript=_policy(self._generator, arn)) from failure
         finally:
             connection.close()
 
@@ -1793,10 +1806,8 @@ class _Check:
     def _sign(self, credentials: StaticCredentials) -> tuple[str, str]:
         generator = self._generator
         kind = "serverless" if generator._serverless else generator.service
-        return (
-            generator._sign(credentials, time.time()),
-            f"user {generator.user}, {kind} {generator.name}, region {generator.region}",
-        )
+        seen = f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
+        return generator._sign(credentials, time.time()), seen
 
     def _connect(self) -> tuple[socket, str]:
         import socket
@@ -1806,14 +1817,12 @@ class _Check:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             seen = f"{', '.join(str(address[0]) for *_, address in found)} port {self._port}"
             return _connect(self._host, self._port, time.monotonic() + self._timeout), seen
-        except socket.gaierror as error:
-            raise _StepFailed(f"{seen}: the name does not resolve", _UNRESOLVED) from error
+        except (socket.gaierror, UnicodeError) as error:  # a label that is empty or too long is a UnicodeError
+            raise _StepFailed(f"{seen}: the name does not resolve", *_UNRESOLVED) from error
         except ConnectionRefusedError as error:
             raise _StepFailed(f"{seen}: connection refused", _REFUSED) from error
-        except (socket.timeout, TimeoutError) as error:
-            raise _StepFailed(f"{seen}: no answer within {self._timeout:g} s", _NO_ANSWER) from error
         except OSError as error:
-            raise _StepFailed(f"{seen}: {_reason(error)}", _NO_ANSWER) from error
+            raise _StepFailed(f"{seen}: {_reason(error)}", *_NO_ANSWER) from error
 
     def _start_tls(self, connection: socket) -> tuple[SSLSocket, str]:
         import ssl
@@ -1822,16 +1831,17 @@ class _Check:
             connection.settimeout(self._timeout)
             tls = self._tls_context.wrap_socket(connection, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
-            raise _StepFailed(_reason(error), _UNTRUSTED) from error
+            flaw = _CERTIFICATE_FLAWS.get(error.verify_code, _UNTRUSTED)
+            raise _StepFailed(_reason(error), flaw, _INTERCEPTED) from error
         except OSError as error:
             if self._speaks_plaintext():
-                raise _StepFailed("this port speaks plaintext", _PLAINTEXT) from error
-            raise _StepFailed(f"no TLS here: {_reason(error)}", _NO_TLS) from error
+                raise _StepFailed("this port speaks plaintext", *_PLAINTEXT) from error
+            raise _StepFailed(f"no TLS here: {_reason(error)}", *_NOT_A_CACHE) from error
         certificate: dict[str, Any] = tls.getpeercert() or {}
-        names = [name for _, name in certificate["subjectAltName"]]
-        others = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"]))
-        return tls, f"{tls.version()}, certificate for {', '.join(names[:2])}{others}, until {until}"
+        names = [name for _, name in certificate.get("subjectAltName", ())] or [self._host]
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
+        return tls, f"{tls.version()}, certificate for {names[0]}{others}, until {until}"
 
     def _speaks_plaintext(self) -> bool:
         deadline = time.monotonic() + self._timeout
@@ -1842,43 +1852,26 @@ class _Check:
         except OSError:
             return False
 
-    def _log_in(self, connection: SSLSocket, token: str) -> tuple[None, str]:
-        answer = self._ask(connection, "AUTH", self._generator.user, token)
-        if answer.startswith("-WRONGPASS"):
-            raise _LoginRefused(answer[1:])
-        if not answer.startswith("+"):
-            raise _unexpected("AUTH", answer)
-        return None, f"logged in as {self._generator.user}"
-
-    def _ping(self, connection: SSLSocket) -> tuple[None, str]:
-        answer = self._ask(connection, "PING")
-        if answer != "+PONG":
-            raise _unexpected("PING", answer)
-        return None, "PONG"
-
-    def _ask(self, connection: SSLSocket, *words: str) -> str:
-        """The first line of the answer to a command, its type included, without what it repeats of the token."""
-        encoded = [word.encode() for word in words]
-        command = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+    def _ask(self, connection: SSLSocket, wanted: str, *command: str) -> tuple[None, str]:
+        """Send a command; anything but the wanted answer is a _StepFailed."""
+        words = [word.encode() for word in command]
         deadline = time.monotonic() + self._timeout
         try:
-            connection.settimeout(_left(deadline))
-            connection.sendall(command)
-            line = _file_until(deadline, connection).readline(1024)
+            connection.settimeout(self._timeout)
+            connection.sendall(
+                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            )
+            line = _file_until(deadline, connection).readline(1024).decode("latin-1")
         except OSError as error:
-            raise _StepFailed(f"no answer to {words[0]}: {_reason(error)}", _NOT_REDIS) from error
-        return _one_line(line.decode("latin-1").partition(f"{self._generator.name}/?")[0])
-
-
-def _run_check(options: Any) -> int:
-    return _Check(options).run()
-
-
-def _unexpected(command: str, answer: str) -> _StepFailed:
-    word = answer.partition(" ")[0]
-    if word not in _ANSWERS and not answer.startswith("-"):
-        return _StepFailed("what answers does not speak the Redis protocol", _NOT_REDIS)
-    return _StepFailed(answer[1:], (_ANSWERS.get(word, f"The server does not take this {command}; it says why."),))
+            raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
+        answer = _one_line(_before_secret(line, _secrets_in(command[-1])))
+        if answer == wanted:
+            return None, answer[1:]
+        if not answer.startswith("-"):
+            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
+            raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
+        explained = [cause for start, cause in _ANSWERS.items() if answer.startswith(f"-{start}")]
+        raise _StepFailed(answer[1:], *(explained or [f"The server does not take this {command[0]}, and says why."]))
 
 
 def _step(name: str, action: Callable[..., tuple[_Answer, str]], *arguments: object) -> _Answer:
@@ -1914,48 +1907,52 @@ def _origin(environ: Mapping[str, str]) -> str:
     return f"static keys ({_ACCESS_KEY})" if environ.get(_ACCESS_KEY) else _configured_source(environ).origin(environ)
 
 
-def _endpoint_suspicions(generator: TokenGenerator, host: str) -> list[str]:
-    """What in AWS's own host name contradicts the arguments; nothing for an alias or an address.
+def _service_of(host: str) -> str:
+    """Whose cache a host name of AWS's belongs to; nothing for an alias or an address.
 
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
     """
-    labels = host.lower().split(".")
-    if "amazonaws" not in labels:
-        return []
-    if ("memorydb" in labels) != (generator.service == "memorydb"):
-        service = "memorydb" if "memorydb" in labels else "elasticache"
-        return [f"The endpoint is one of {service}, but {generator.service} was asked for."]
-    suspicions = []
-    if ("serverless" in labels) != generator._serverless:
-        kind = "of a serverless cache: add" if "serverless" in labels else "not of a serverless cache: leave out"
-        suspicions.append(f"The endpoint is {kind} --serverless.")
-    name = _name_in_endpoint(host.lower())
+    if ".memorydb." in host and ".amazonaws." in host:
+        return "memorydb"
+    return "elasticache" if ".cache.amazonaws." in host else ""
+
+
+def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
+    """What in AWS's own host name contradicts the arguments."""
+    service = _service_of(host)
+    if service != generator.service:
+        return [f"The endpoint is one of {service}: use check {service}."] if service else []
+    doubts = []
+    if (".serverless." in host) != generator._serverless:
+        kind = "of a serverless cache: add" if ".serverless." in host else "not of a serverless cache: leave out"
+        doubts.append(f"The endpoint is {kind} --serverless.")
+    name = _name_in_endpoint(host)
     if name not in ("", generator.name):
-        suspicions.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
-    if generator.service == "memorydb":
-        known, region = generator.region, labels[labels.index("memorydb") + 1]
+        doubts.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
+    if service == "memorydb":
+        region, known = host.partition(".memorydb.")[2].partition(".")[0], generator.region
     else:
-        known, region = _region_code(generator.region), labels[labels.index("amazonaws") - 2]
+        region, known = host.partition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
     if region != known:
-        suspicions.append(f"The endpoint is in {region}, but the token is signed for {generator.region} ({known}).")
-    if labels[2:3] == ["ng"] or labels[2].isdigit():
-        suspicions.append("The endpoint is of a form that only caches without encryption in transit have.")
-    return suspicions
+        meant = generator.region if known == generator.region else f"{generator.region}, which is {known}"
+        doubts.append(f"The endpoint is in {region}, but the token is signed for {meant}.")
+    form = host.split(".")[2]
+    if form in ("ng", "clustercfg") or form.isdigit():
+        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
+    return doubts
 
 
 def _region_code(region: str) -> str:
     """The short form of a region in ElastiCache's host names: use1 for us-east-1, apse2, usgw1, cnn1."""
-    if region == "cn-northwest-1":
-        return "cnw1"
-    area, *words, number = region.split("-")
-    for direction in ("north", "south", "east", "west", "central"):
-        words = [word.replace(direction, direction[0]) for word in words]
-    return "".join([area, *(word[0] if word == "gov" else word for word in words), number])
+    import re
+
+    code = re.sub("gov|north|south|east|west|central", lambda word: word[0][0], region).replace("-", "")
+    return "cnw1" if code == "cnnw1" else code  # what Ningxia's host names have
 
 
-def _identify(credentials: StaticCredentials, region: str, timeout: float) -> _Identity:
-    """Ask STS, and print, whose credentials these are; that needs no permission.
+def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tuple[str, list[str]]:
+    """Ask STS whose credentials these are, which needs no permission: their ARN if it says so, and what is wrong.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
@@ -1979,24 +1976,23 @@ def _identify(credentials: StaticCredentials, region: str, timeout: float) -> _I
         )
     except Error as error:
         _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
-        return _Identity()
+        return "", []
     answer = _parsed_xml(body)
-    identity = _Identity(
-        arn=_one_line(answer.get("Arn", "")) if status == 200 else "",
-        code=_one_line(answer.get("Code", "")) if status != 200 else "",
-        message=_one_line(answer.get("Message", "")),
-        ahead=_seconds_ahead(headers),
-    )
-    if identity.arn:
-        _print_step("identity", "ok", started, identity.arn)
-    else:
-        _print_step(
-            "identity", "FAILED", started, f"STS: {identity.code or f'HTTP status {status}'} {identity.message}"
-        )
-    return identity
+    arn, code, message = (_one_line(answer.get(name, "")) for name in ("Arn", "Code", "Message"))
+    if status == 200 and arn:
+        _print_step("identity", "ok", started, arn)
+    else:  # some of AWS's services quote the whole request in the message
+        message = _before_secret(message, _secrets_in(url))
+        _print_step("identity", "FAILED", started, f"STS: {code or f'HTTP status {status}'} {message}")
+    ahead = _seconds_ahead(headers)
+    if not -_CLOCK_TOLERANCE < ahead < TOKEN_LIFETIME or message.startswith(("Signature expired", "Signature not yet")):
+        by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
+        return arn, [f"This machine's clock is wrong{by}: set it, or run a time service."]
+    return arn, [_STS_ERRORS[code]] if code in _STS_ERRORS else []
 
 
 def _seconds_ahead(headers: HTTPMessage) -> float:
+    """How far the clock of the server that sent these is ahead of this machine's."""
     from email.utils import parsedate_to_datetime
 
     try:
@@ -2005,42 +2001,18 @@ def _seconds_ahead(headers: HTTPMessage) -> float:
         return 0.0
 
 
-def _causes_of_refusal(generator: TokenGenerator, suspicions: list[str], identity: _Identity) -> tuple[str, ...]:
-    """What may have made the service refuse the login, the most likely cause first."""
-    causes = []
-    clock_is_off = not -_CLOCK_TOLERANCE < identity.ahead < TOKEN_LIFETIME or identity.message.startswith(
-        ("Signature expired", "Signature not yet current")
-    )
-    if clock_is_off:
-        where = (
-            f" ({_duration(identity.ahead)} {'behind' if identity.ahead > 0 else 'ahead'})" if identity.ahead else ""
-        )
-        causes.append(f"This machine's clock is wrong{where}: set it, or run a time service.")
-    if identity.code and not (clock_is_off and identity.code == "SignatureDoesNotMatch"):
-        causes.append(_STS_ERRORS.get(identity.code, f"STS refuses these credentials too, with {identity.code}."))
-    causes += suspicions
-    return tuple(causes) if identity.code else (*causes, *_usual_causes(generator, identity))
-
-
-def _usual_causes(generator: TokenGenerator, identity: _Identity) -> tuple[str, ...]:
-    identity_name = identity.arn or "the identity behind these credentials"
-    permission = f"IAM does not allow {identity_name} to connect: it needs the policy below, with both resources."
-    if generator.service == "memorydb":
-        return (
-            permission,
-            f"User {generator.user} is not in the cluster's ACL, is not of type iam, or is written with other capitals."
-            f" See: aws memorydb describe-users --user-name {generator.user}",
-            "A policy's condition, a permissions boundary or a service control policy forbids it.",
-            "The engine is older than 7.0, the first to know IAM.",
-        )
-    causes = (
-        permission,
-        f"User {generator.user} is not in the cache's user group, is not of type iam, is off, or has a user name that"
-        f" differs from its id. See: aws elasticache describe-users --user-id {generator.user}",
+def _usual_causes(generator: TokenGenerator, host: str, arn: str) -> list[str]:
+    """What makes the service refuse a token that nothing is known to be wrong with, the most likely cause first."""
+    identity = arn.rpartition(":")[2].split("/")
+    who = f"role {identity[1]}" if identity[0] == "assumed-role" else arn or "the identity behind these credentials"
+    alias = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
+    return [
+        f"IAM does not let {who} connect: attach the policy below to it.",
+        _USER_CAUSES[generator.service].format(generator.user),
+        *([] if _service_of(host) else [alias]),
         "A policy's condition, a permissions boundary or a service control policy forbids it.",
         "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
-    )
-    return causes if generator._serverless else (*causes, "The cache is serverless: add --serverless.")
+    ]
 
 
 def _policy(generator: TokenGenerator, arn: str) -> str:
@@ -2051,18 +2023,14 @@ def _policy(generator: TokenGenerator, arn: str) -> str:
     """
     import json
 
-    partition, account = (arn.split(":")[1], arn.split(":")[4]) if arn.count(":") >= 5 else ("aws", "ACCOUNT-ID")
+    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
+    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
     if generator.service == "memorydb":
-        cache, user = f"cluster/{generator.name}", f"user/{generator.user}"
+        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
     else:
         kind = "serverlesscache" if generator._serverless else "replicationgroup"
-        cache, user = f"{kind}:{generator.name}", f"user:{generator.user}"
-    prefix = f"arn:{partition}:{generator.service}:{generator.region}:{account}:"
-    statement = {
-        "Effect": "Allow",
-        "Action": f"{generator.service}:Connect",
-        "Resource": [prefix + cache, prefix + user],
-    }
+        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
+    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
@@ -2134,7 +2102,7 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     )
     explain.set_defaults(run=_run_explain)
     check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
-    check.set_defaults(run=_run_check)
+    check.set_defaults(run=lambda options: _Check(options).run())
     for service in _add_services(check):
         service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
         service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
