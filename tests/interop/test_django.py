@@ -8,7 +8,8 @@ import pytest
 import redis
 from django.core.cache import CacheHandler
 
-django.conf.settings.configure()
+if not django.conf.settings.configured:
+    django.conf.settings.configure()
 
 
 @pytest.fixture

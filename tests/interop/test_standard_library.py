@@ -63,7 +63,7 @@ def ended(connection, wait):
 def redis_cli(gate, application):
     """Run the README's lines with a command after them, and return what redis-cli prints."""
     folder = pathlib.Path(iamcacheauth.__file__).parent
-    lines = readme.source("redis-cli", 0, gate).strip().replace("python3", shlex.quote(sys.executable))
+    lines = readme.block("redis-cli", 0, gate).strip().replace("python3", shlex.quote(sys.executable))
     return lambda command: subprocess.run(
         ["sh", "-ec", f"{lines} {command}"], check=True, cwd=folder, env={**os.environ}, stdout=subprocess.PIPE, text=True
     ).stdout

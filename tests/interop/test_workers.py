@@ -36,7 +36,7 @@ def module(gate, application, tmp_path, monkeypatch):
     """Write a block to a file under its name and import it."""
 
     def imported(heading, name):
-        (tmp_path / f"{name}.py").write_text(readme.source(heading, 0, gate))
+        (tmp_path / f"{name}.py").write_text(readme.block(heading, 0, gate))
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
