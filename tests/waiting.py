@@ -1,0 +1,81 @@
+"""Calls in threads of their own, and waiting for what must happen."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Callable
+
+from subject import iamcacheauth
+
+PATIENCE = 30  # seconds; only a test that fails waits so long
+
+
+class Caller(threading.Thread):
+    """Calls a function in a thread of its own."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._function = function
+        self._outcome: Future[Any] = Future()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome.set_result(self._function())
+        except BaseException as error:
+            self._outcome.set_exception(error)
+
+    def result(self) -> Any:
+        """What the function returned; or raise what it raised."""
+        self.join(PATIENCE)
+        return self._outcome.result(0)
+
+    def exception(self) -> BaseException | None:
+        """What the function raised, if anything."""
+        self.join(PATIENCE)
+        return self._outcome.exception(0)
+
+    def is_waiting(self) -> bool:
+        """Whether the thread is at rest in a wait of threading's."""
+        frame = sys._current_frames().get(self.ident or 0)
+        return frame is not None and (frame.f_globals["__name__"], frame.f_code.co_name) == ("threading", "wait")
+
+
+@contextmanager
+def interruption_at(number: int) -> Iterator[list[int]]:
+    """KeyboardInterrupt before this thread's number-th line in the module, as if from a signal handler.
+
+    Yields a list that is empty as long as it has not happened.
+    """
+    lines = itertools.count()
+    happened: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != iamcacheauth.__file__:
+            return None
+        if event == "line" and next(lines) == number:
+            happened.append(frame.f_lineno)
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield happened
+    finally:
+        sys.settrace(before)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("what was waited for did not happen")
+        time.sleep(0.001)
