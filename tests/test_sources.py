@@ -1,0 +1,547 @@
+"""Where the environment's credentials come from: each source as its platform sets it up, and the order among them.
+
+The servers of loopback.py refuse whatever the real ones would; that they do comes first.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import re
+import ssl
+from pathlib import Path
+
+import pytest
+from examples import ACCESS_KEY, NOON, SECRET_KEY, read
+from loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
+from namespace import run_pytest_in_namespace
+from subject import iamcacheauth
+
+CredentialsError = iamcacheauth.CredentialsError
+
+pytest_plugins = ["source_fixtures"]
+pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+
+STATIC = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+AUTHORIZATION_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+AUTHORIZED_BY = {"no authorization": None, "authorization": "Basic dG9rZW4="}
+
+
+def retrieve(environ, timeout=20.0):
+    return iamcacheauth.EnvironmentCredentials(environ, timeout=timeout)()
+
+
+def failure(environ, timeout=20.0):
+    with pytest.raises(CredentialsError) as caught:
+        retrieve(environ, timeout)
+    return str(caught.value)
+
+
+def fields(credentials):
+    return {
+        "AccessKeyId": credentials.access_key,
+        "SecretAccessKey": credentials.secret_key,
+        "Token": credentials.token,
+        "Expiration": iso8601(credentials.expiration),
+    }
+
+
+# --- the servers are strict ---
+
+
+def status(server, method, target, headers=None, body=None):
+    if server.tls:
+        context = ssl.create_default_context(cafile=CA_FILE)
+        client = http.client.HTTPSConnection(*server.server_address, context=context, timeout=20)
+    else:
+        client = http.client.HTTPConnection(*server.server_address, timeout=20)
+    client.request(method, target, body, headers or {})
+    response = client.getresponse()
+    response.read()
+    client.close()
+    return response.status
+
+
+TTL = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
+ROLES = "/latest/meta-data/iam/security-credentials/"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "refusal"),
+    [
+        ("PUT", "/latest/api/token", {}, 400),
+        ("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21601"}, 400),
+        ("PUT", "/latest/api/token", {**TTL, "X-Forwarded-For": "127.0.0.1"}, 403),
+        ("GET", "/latest/api/token", TTL, 405),
+        ("GET", ROLES, {}, 401),
+        ("GET", ROLES, {"X-aws-ec2-metadata-token": "made-up"}, 401),
+        ("GET", ROLES + Imds.role, {}, 401),
+        ("GET", ROLES + "another", {"X-aws-ec2-metadata-token": Imds.session_token}, 404),
+        ("GET", ROLES + Imds.role, {"X-aws-ec2-metadata-token": Imds.session_token}, 200),
+    ],
+)
+def test_instance_metadata_server_is_strict(imds, method, target, headers, refusal):
+    assert status(imds, method, target, headers) == refusal
+
+
+GOOD_HEADERS = {"Accept": "application/json", "Authorization": Container.authorization}
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "refusal"),
+    [
+        (Container.target, {"Accept": "application/json"}, 401),
+        (Container.target, {**GOOD_HEADERS, "Authorization": "another"}, 401),
+        (Container.target, {**GOOD_HEADERS, "Accept": "*/*"}, 406),
+        (Container.target, {**GOOD_HEADERS, "Via": "1.1 proxy"}, 403),
+        ("http://127.0.0.1" + Container.target, GOOD_HEADERS, 400),
+        ("/", GOOD_HEADERS, 404),
+        (Container.target, GOOD_HEADERS, 200),
+    ],
+)
+def test_container_server_is_strict(container, target, headers, refusal):
+    assert status(container, "GET", target, headers) == refusal
+
+
+FORM = (
+    f"Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={ROLE_ARN}&RoleSessionName=tests"
+    f"&WebIdentityToken={Sts.token}"
+)
+FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "form", "refusal"),
+    [
+        ("GET", FORM_TYPE, FORM, 405),
+        ("POST", {}, FORM, 400),
+        ("POST", {**FORM_TYPE, "Authorization": "AWS4-HMAC-SHA256"}, FORM, 400),
+        ("POST", {**FORM_TYPE, "X-Amz-Date": "20260102T030405Z"}, FORM, 400),
+        ("POST", FORM_TYPE, FORM + "&X-Amz-Signature=00", 400),
+        ("POST", FORM_TYPE, FORM + "&Action=AssumeRoleWithWebIdentity", 400),
+        ("POST", FORM_TYPE, FORM.replace("2011", "2012"), 400),
+        ("POST", FORM_TYPE, FORM.replace("tests", "white+space"), 400),
+        ("POST", FORM_TYPE, FORM + "x", 400),
+        ("POST", FORM_TYPE, FORM, 200),
+    ],
+)
+def test_sts_server_is_strict(sts, method, headers, form, refusal):
+    assert status(sts, method, "/", headers, form) == refusal
+
+
+# --- every source ---
+
+
+def test_every_source(server):
+    assert fields(retrieve(server.environ)) == server.issued
+
+
+def test_tokens_are_signed_with_what_was_fetched(server, monkeypatch):
+    for variable, value in server.environ.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    auth = iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="us-east-1")
+    params = [read(auth.token())[1] for _ in range(3)]
+    assert {found["X-Amz-Security-Token"] for found in params} == {server.issued["Token"]}
+    assert len(server.requests) == (3 if isinstance(server, Imds) else 1)
+
+
+def test_proxies_are_not_used(server, monkeypatch):
+    with Server() as proxy:
+        for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(variable, proxy.url)
+            monkeypatch.setenv(variable.lower(), proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert fields(retrieve(server.environ)) == server.issued
+    assert proxy.requests == []
+
+
+def test_a_renewal_reads_the_environment_and_its_files_again(server, clock):
+    server.issued["Expiration"] = iso8601(NOON + 3600)
+    environ = server.environ
+    provider = iamcacheauth.EnvironmentCredentials(environ, timeout=20)
+    provider()
+    clock.now = NOON + 3600
+    server.issued.update(Token="the-second", Expiration=iso8601(NOON + 7200))
+    if isinstance(server, Sts):
+        server.token = "the.second.token"
+        server.token_file.write_text(server.token)
+    if isinstance(server, Container):
+        server.authorization = "the second"
+        environ[AUTHORIZATION] = server.authorization
+    assert fields(provider()) == server.issued
+
+
+def test_another_configuration_gets_its_own_credentials():
+    environ = {}
+    provider = iamcacheauth.EnvironmentCredentials(environ, timeout=20)
+    with Container() as first, Container() as second:
+        second.issued["Token"] = "of-the-second"
+        for server in (first, second, first):
+            environ.update(server.environ)
+            assert provider().token == server.issued["Token"]
+    assert [len(server.requests) for server in (first, second)] == [1, 1]
+    environ.update(STATIC)
+    assert provider().token is None
+
+
+# --- order ---
+
+
+def test_order(container, imds, sts, resolver):
+    """Over every combination of sources that are configured, the first one is used and no other is asked."""
+    with Container() as relative:
+        relative.issued["Token"] = "of-the-relative-URI"
+        resolver.routes["169.254.170.2", 80] = relative
+        sources = [  # as the facts have them, the first one first
+            (STATIC, None),
+            (sts.environ, sts),
+            ({**container.environ, RELATIVE_URI: relative.target}, relative),
+            (container.environ, container),
+            (imds.environ, imds),
+        ]
+        for chosen in itertools.product((True, False), repeat=len(sources)):
+            configured = [source for source, use in zip(sources, chosen) if use]
+            environ = {} if chosen[-1] else {"AWS_EC2_METADATA_DISABLED": "true"}
+            for variables, _ in configured:
+                environ.update(variables)
+            if not configured:
+                assert "AWS_EC2_METADATA_DISABLED" in failure(environ)
+                continue
+            server = configured[0][1]
+            for each in (sts, relative, container, imds):
+                each.requests.clear()
+            assert retrieve(environ).token == (server.issued["Token"] if server else None)
+            assert [each for each in (sts, relative, container, imds) if each.requests] == ([server] if server else [])
+
+
+def test_empty_is_unset(imds):
+    unset = f"""AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CREDENTIAL_EXPIRATION
+        AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN {RELATIVE_URI} {FULL_URI} AWS_EC2_METADATA_DISABLED
+        AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE AWS_METADATA_SERVICE_TIMEOUT AWS_METADATA_SERVICE_NUM_ATTEMPTS"""
+    assert fields(retrieve({**dict.fromkeys(unset.split(), ""), **imds.environ})) == imds.issued
+
+
+def test_a_source_that_fails_is_the_end(container, imds, sts):
+    """Going on would silently sign as someone else."""
+    broken = itertools.repeat(reply(403))
+    container.faults["credentials"] = sts.faults["credentials"] = imds.faults["credentials"] = broken
+    everything = {**imds.environ, **container.environ, **sts.environ}
+    assert failure({**everything, "AWS_ACCESS_KEY_ID": ACCESS_KEY}).startswith("static keys: AWS_SECRET_ACCESS_KEY")
+    assert failure(everything).startswith("web identity (AWS_WEB_IDENTITY_TOKEN_FILE): ")
+    assert (container.requests, imds.requests) == ([], [])
+    assert failure({**imds.environ, **container.environ}).startswith(f"container credentials ({FULL_URI}): ")
+    assert failure({**imds.environ, RELATIVE_URI: "/"}).startswith(f"container credentials ({RELATIVE_URI}): ")
+    assert imds.requests == []
+    assert failure(imds.environ).startswith("EC2 instance metadata (AWS_EC2_METADATA_SERVICE_ENDPOINT): ")
+
+
+def test_nothing_configured():
+    message = failure({})
+    for looked_for in ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", RELATIVE_URI, FULL_URI):
+        assert looked_for in message
+    assert "EC2 instance metadata" in message
+    assert "169.254.169.254" in message
+
+
+# --- web identity ---
+
+
+def form_of(request):
+    return dict(pair.split("=") for pair in request.body.decode().split("&"))
+
+
+def test_session_name(sts):
+    retrieve(sts.environ)
+    assert re.fullmatch("iamcacheauth-[0-9]+", form_of(sts.requests[0])["RoleSessionName"])
+    sts.session_name = "of_mine+=,.@-"
+    retrieve({**sts.environ, "AWS_ROLE_SESSION_NAME": sts.session_name})
+
+
+def test_the_token_file_may_end_with_a_line_break(sts):
+    for ending in ("", "\n", "\r\n", "\n\n"):
+        sts.token_file.write_bytes(sts.token.encode() + ending.encode())
+        assert fields(retrieve(sts.environ)) == sts.issued
+
+
+def test_role_is_needed(sts):
+    environ = sts.environ
+    del environ["AWS_ROLE_ARN"]
+    assert "AWS_ROLE_ARN is not set" in failure(environ)
+    assert sts.requests == []
+
+
+def test_sts_endpoint_variables(sts):
+    wrong = "https://127.0.0.1:1"
+    environ = {**sts.environ, "AWS_REGION": "us-east-1"}
+    assert fields(retrieve({**environ, "AWS_ENDPOINT_URL": wrong})) == sts.issued
+    del environ["AWS_ENDPOINT_URL_STS"]
+    assert fields(retrieve({**environ, "AWS_ENDPOINT_URL": sts.url + "/"})) == sts.issued
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in failure(
+        {**environ, "AWS_ENDPOINT_URL_STS": wrong, "AWS_ENDPOINT_URL": sts.url}
+    )
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        (None, "sts.amazonaws.com"),
+        ("us-east-1", "sts.us-east-1.amazonaws.com"),
+        ("eu-central-1", "sts.eu-central-1.amazonaws.com"),
+        ("us-gov-west-1", "sts.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", "sts.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "sts.us-isob-east-1.sc2s.sgov.gov"),
+        ("eu-isoe-west-1", "sts.eu-isoe-west-1.cloud.adc-e.uk"),
+        ("us-isof-south-1", "sts.us-isof-south-1.csp.hci.ic.gov"),
+        ("eusc-de-east-1", "sts.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+def test_sts_of_the_region(sts, resolver, region, host):
+    """The certificate of the test authority names all of these hosts."""
+    resolver.routes[host, 443] = sts
+    environ = sts.environ
+    del environ["AWS_ENDPOINT_URL_STS"]
+    settings = [{"AWS_DEFAULT_REGION": region}, {"AWS_REGION": region, "AWS_DEFAULT_REGION": "eu-west-1"}]
+    for setting in settings if region else [{}]:
+        assert fields(retrieve({**environ, **setting})) == sts.issued
+    assert {request.headers["Host"] for request in sts.requests} == {host}
+
+
+def test_sts_over_plain_http_only_on_this_machine(resolver):
+    with Sts(plain=True) as sts:
+        port = sts.server_address[1]
+        for host in ("127.0.0.1", "localhost", "LOCALHOST", "127.8.9.10"):
+            resolver.routes["127.8.9.10", port] = sts
+            assert fields(retrieve({**sts.environ, "AWS_ENDPOINT_URL_STS": f"http://{host}:{port}"})) == sts.issued
+        resolver.asked.clear()
+        for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
+            environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": "", variable: "http://sts.amazonaws.com"}
+            assert f"{variable}: https is wanted" in failure(environ)
+    assert resolver.asked == []
+
+
+def test_what_sts_says_is_passed_on(sts):
+    sts.faults["credentials"] = iter([sts_error(403, "AccessDenied", "Not authorized to perform\n sts:AssumeRole…")])
+    message = failure(sts.environ)
+    assert "403" in message
+    assert "AccessDenied: Not authorized to perform sts:AssumeRole" in message
+    assert len(sts.requests) == 1
+
+
+# --- container endpoint ---
+
+
+@pytest.mark.parametrize("authorization", AUTHORIZED_BY.values(), ids=AUTHORIZED_BY)
+def test_relative_uri(container, resolver, authorization):
+    """As ECS and Fargate set it."""
+    container.authorization = authorization
+    resolver.routes["169.254.170.2", 80] = container
+    environ = {RELATIVE_URI: container.target, FULL_URI: "http://127.0.0.1:1/never"}
+    assert (
+        fields(retrieve({**environ, **({AUTHORIZATION: authorization} if authorization else {})})) == container.issued
+    )
+    assert container.requests[0].headers["Host"] == "169.254.170.2"
+
+
+@pytest.mark.parametrize("authorization", AUTHORIZED_BY.values(), ids=AUTHORIZED_BY)
+def test_full_uri(container, authorization):
+    container.authorization = authorization
+    assert fields(retrieve(container.environ)) == container.issued
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.1.2.3", "localhost", "LocalHost", "169.254.170.2", "169.254.170.23"]
+)
+def test_plain_http_to_this_machine_and_its_agents(container, resolver, address):
+    resolver.routes[address.lower(), 8080] = container
+    environ = {**container.environ, FULL_URI: f"http://{address}:8080{container.target}"}
+    assert fields(retrieve(environ)) == container.issued
+    assert container.requests[0].headers["Host"].lower() == f"{address.lower()}:8080"
+
+
+@pytest.mark.parametrize("address", ["fd00:ec2::23", "::1"])
+def test_plain_http_over_ipv6(container, resolver, address):
+    """As EKS Pod Identity sets it, without a port: the last group of the address is none."""
+    resolver.routes[address, 80] = container
+    environ = {**container.environ, FULL_URI: f"http://[{address}]{container.target}"}
+    assert fields(retrieve(environ)) == container.issued
+    assert container.requests[0].headers["Host"] == f"[{address}]"
+
+
+def test_https_to_anywhere(sts, container, resolver):
+    container.tls = sts.tls
+    resolver.routes["credentials.example", 443] = container
+    environ = {**container.environ, FULL_URI: f"https://credentials.example{container.target}"}
+    assert fields(retrieve({**environ, "AWS_CA_BUNDLE": CA_FILE})) == container.issued
+    assert "certificate" in failure(environ)
+
+
+def test_authorization_file_wins(container, tmp_path):
+    """As EKS Pod Identity sets it."""
+    file = tmp_path / "token"
+    file.write_text(container.authorization)
+    environ = {**container.environ, AUTHORIZATION: "another", AUTHORIZATION_FILE: str(file)}
+    assert fields(retrieve(environ)) == container.issued
+
+
+# --- instance metadata ---
+
+
+def test_instance_metadata_requests(imds):
+    retrieve(imds.environ)
+    assert [(request.method, request.target) for request in imds.requests] == [
+        ("PUT", "/latest/api/token"),
+        ("GET", ROLES),
+        ("GET", ROLES + imds.role),
+    ]
+    assert imds.requests[0].headers["X-aws-ec2-metadata-token-ttl-seconds"] == "21600"
+
+
+def test_role_names(imds):
+    for imds.role in ("a", "with+=,.@_-", "x" * 64):
+        assert fields(retrieve(imds.environ)) == imds.issued
+
+
+@pytest.mark.parametrize(
+    ("setting", "host"),
+    [
+        ({}, "169.254.169.254"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "ipv4"}, "169.254.169.254"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6"}, "fd00:ec2::254"),
+    ],
+)
+def test_instance_metadata_address(imds, resolver, setting, host):
+    resolver.routes[host, 80] = imds
+    assert fields(retrieve(setting)) == imds.issued
+    assert imds.requests[0].headers["Host"] == (f"[{host}]" if ":" in host else host)
+
+
+@pytest.mark.parametrize("ending", ["", "/", "//"])
+def test_instance_metadata_endpoint_wins_over_its_mode(imds, ending):
+    environ = {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.url + ending,
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "ipv6",
+    }
+    assert fields(retrieve(environ)) == imds.issued
+
+
+@pytest.mark.parametrize("disabled", ["true", "True", "TRUE"])
+def test_instance_metadata_disabled(imds, disabled):
+    message = failure({**imds.environ, "AWS_EC2_METADATA_DISABLED": disabled})
+    assert "AWS_EC2_METADATA_DISABLED" in message
+    assert "AWS_ACCESS_KEY_ID" in message
+    assert imds.requests == []
+
+
+@pytest.mark.parametrize("disabled", ["false", "1", "yes"])
+def test_instance_metadata_not_disabled(imds, disabled):
+    assert fields(retrieve({**imds.environ, "AWS_EC2_METADATA_DISABLED": disabled})) == imds.issued
+
+
+@pytest.mark.parametrize("variable", ["AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SERVICE_NUM_ATTEMPTS"])
+@pytest.mark.parametrize("value", ["0", "-1", "a few", "1e3", "٣", " 1", "9" * 5000])
+def test_instance_metadata_numbers(imds, variable, value):
+    message = failure({**imds.environ, variable: value})
+    assert f"{variable}: a whole number" in message
+    assert imds.requests == []
+
+
+def test_instance_metadata_mode(resolver):
+    message = failure({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "ipv5"})
+    assert "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE" in message
+    assert resolver.asked == []
+
+
+def test_unanswered_instance_metadata_hints_at_the_hop_limit(imds):
+    imds.faults["connection"] = itertools.repeat(silence)
+    message = failure(imds.environ, timeout=0.2)
+    assert "hop limit" in message
+    assert imds.url in message
+
+
+def test_an_instance_without_a_role(imds):
+    imds.faults["role"] = itertools.repeat(reply(404))
+    assert "no role" in failure(imds.environ)
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_somebody_else_at_the_metadata_address(imds, resolver, status):
+    """Other clouds have something else there: what is wrong is that nothing is configured."""
+    resolver.routes["169.254.169.254", 80] = imds
+    imds.faults["token"] = itertools.repeat(reply(status))
+    message = failure({})
+    assert f"{status}" in message
+    assert "AWS_ACCESS_KEY_ID" in message
+    assert "no role" not in message
+
+
+# --- attempts ---
+
+
+def test_server_errors_are_tried_three_times(server):
+    if isinstance(server, Imds):
+        pytest.skip("one attempt, see test_instance_metadata_attempts")
+    server.faults["credentials"] = iter([reply(500), reply(503, "busy")])
+    assert fields(retrieve(server.environ)) == server.issued
+    server.faults["credentials"] = itertools.repeat(reply(502))
+    server.requests.clear()
+    assert "502" in failure(server.environ)
+    assert len(server.requests) == 3
+
+
+def test_sts_tries_again_when_the_identity_provider_did_not_answer(sts):
+    sts.faults["credentials"] = iter([sts_error(400, "IDPCommunicationError", "An error occurred")])
+    assert fields(retrieve(sts.environ)) == sts.issued
+    assert len(sts.requests) == 2
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
+def test_refusals_are_final(server, status):
+    server.faults["credentials"] = iter([reply(status)])
+    assert f"{status}" in failure(server.environ)
+    assert len(server.requests) == (3 if isinstance(server, Imds) else 1)
+
+
+def test_connections_are_tried_again(server):
+    if isinstance(server, Imds):
+        return
+    server.faults["connection"] = iter([lambda connection: None] * 2)
+    assert fields(retrieve(server.environ)) == server.issued
+
+
+@pytest.mark.parametrize("operation", ["token", "role", "credentials"])
+def test_instance_metadata_attempts(imds, operation):
+    imds.faults[operation] = iter([reply(500)])
+    assert "500" in failure(imds.environ)
+    imds.faults[operation] = iter([reply(500), reply(500)])
+    environ = {**imds.environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "3"}
+    assert fields(retrieve(environ)) == imds.issued
+    imds.faults[operation] = iter([reply(500), reply(500), reply(500)])
+    assert "500" in failure(environ)
+
+
+def test_one_attempt_does_not_use_up_the_time_of_the_next(imds, container):
+    """One second of an attempt for instance metadata, two for containers."""
+    imds.faults["connection"] = iter([silence])
+    assert fields(retrieve({**imds.environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "2"})) == imds.issued
+    container.faults["connection"] = iter([silence])
+    assert fields(retrieve(container.environ)) == container.issued
+
+
+def test_instance_metadata_timeout(imds):
+    """With two seconds for an attempt, an answer after one and a half is not too late."""
+    imds.faults["token"] = itertools.repeat(late(1.5, reply(200, imds.session_token)))
+    assert "time" in failure(imds.environ)
+    assert fields(retrieve({**imds.environ, "AWS_METADATA_SERVICE_TIMEOUT": "2"})) == imds.issued
+
+
+# --- the real addresses ---
+
+
+def test_link_local_addresses():
+    run_pytest_in_namespace(Path(__file__).parent / "link_local.py")
