@@ -1,0 +1,358 @@
+"""The asynchronous path: the event loop goes on whatever a fetch does, and its tasks share one fetch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from examples import ACCESS_KEY, SECRET_KEY, TEMPORARY, read
+from loopback import silence
+from subject import iamcacheauth
+from waiting import Caller, interruption_at, wait_until
+
+CredentialsError = iamcacheauth.CredentialsError
+RefreshingCredentials = iamcacheauth.RefreshingCredentials
+
+pytest_plugins = ["source_fixtures"]
+pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+
+
+def generator(credentials):
+    return iamcacheauth.ElastiCacheAuth("user", "cache", region="us-east-1", credentials=credentials)
+
+
+def number(token):
+    """The number of the fetch that the token is signed with."""
+    params = read(token)[1]
+    (number,) = {params["X-Amz-Credential"].split("/")[0][4:], params["X-Amz-Security-Token"][6:]}
+    return int(number)
+
+
+@pytest.fixture
+def auth(fetch):
+    return generator(RefreshingCredentials(fetch, timeout=30))
+
+
+async def begun(fetch):
+    """Until the fetch has begun, in whatever thread; this only returns if the loop goes on meanwhile."""
+    while not fetch.begun.is_set():
+        await asyncio.sleep(0.001)
+
+
+async def turns(count=10):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# --- the loop goes on ---
+
+
+def test_token(auth, fetch):
+    async def main():
+        user, token = await auth.get_credentials_async()
+        return user, number(token), number(await auth.token_async())
+
+    assert asyncio.run(main()) == ("user", 1, 1)
+    assert fetch.calls == 1
+
+
+@pytest.mark.parametrize("wrap", [RefreshingCredentials, lambda fetch: fetch], ids=["refreshing", "plain callable"])
+def test_the_loop_goes_on_during_a_fetch(fetch, wrap):
+    async def main():
+        fetch.hold()
+        task = asyncio.ensure_future(auth.token_async())
+        await begun(fetch)
+        await turns()
+        assert not task.done()
+        fetch.may_end.set()
+        return number(await task)
+
+    auth = generator(wrap(fetch))
+    assert asyncio.run(main()) == 1
+
+
+def test_the_loop_goes_on_while_a_server_is_silent(server):
+    async def main():
+        server.faults["connection"] = iter([silence] * 100)
+        task = asyncio.ensure_future(generator(chain).token_async())
+        ticks = 0
+        while not task.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        with pytest.raises(CredentialsError, match="in time"):
+            await task
+        server.faults.clear()
+        token = await generator(chain).token_async()
+        return ticks, read(token)[1]["X-Amz-Security-Token"]
+
+    chain = iamcacheauth.EnvironmentCredentials(server.environ, timeout=0.5)
+    ticks, token = asyncio.run(main())
+    assert ticks > 1
+    assert token == server.issued["Token"]
+
+
+def test_the_loop_goes_on_while_another_thread_fetches(auth, fetch):
+    async def main():
+        task = asyncio.ensure_future(auth.token_async())
+        await turns()
+        assert not task.done()
+        fetch.may_end.set()
+        return number(await task)
+
+    fetch.hold()
+    fetching = Caller(auth.token)
+    assert fetch.begun.wait(30)
+    assert asyncio.run(main()) == number(fetching.result()) == 1
+    assert fetch.calls == 1
+
+
+STATIC = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [TEMPORARY, iamcacheauth.EnvironmentCredentials(STATIC), RefreshingCredentials(lambda: TEMPORARY)],
+    ids=["object", "environment", "fetched before"],
+)
+def test_no_thread_when_credentials_are_at_hand(credentials, monkeypatch):
+    auth = generator(credentials)
+    auth.token()
+
+    def refuse(*_):
+        raise AssertionError("a thread")
+
+    async def main():
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", refuse, raising=False)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        coroutine = auth.token_async()
+        with pytest.raises(StopIteration):
+            coroutine.send(None)  # not even a turn of the loop
+        await auth.get_credentials_async()
+
+    asyncio.run(main())
+
+
+def test_errors(auth, fetch):
+    fetch.failure = OSError("unreachable")
+    with pytest.raises(CredentialsError) as caught:
+        asyncio.run(auth.token_async())
+    assert caught.value.__cause__ is fetch.failure
+    fetch.failure = None
+    assert number(asyncio.run(auth.token_async())) == 2
+
+
+# --- many tasks ---
+
+
+@pytest.mark.parametrize("failure", [None, OSError("unreachable")], ids=["success", "failure"])
+def test_a_hundred_tasks_cause_one_fetch(auth, fetch, failure):
+    async def main():
+        fetch.hold()
+        tasks = [asyncio.ensure_future(auth.token_async()) for _ in range(100)]
+        await begun(fetch)
+        await turns()
+        assert not any(task.done() for task in tasks)
+        fetch.failure = failure
+        fetch.may_end.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    assert fetch.calls == 1
+    if failure:
+        assert {(type(outcome), outcome.__cause__) for outcome in outcomes} == {(CredentialsError, failure)}
+    else:
+        assert {number(outcome) for outcome in outcomes} == {1}
+
+
+def test_valid_credentials_serve_the_others_during_a_renewal(auth, fetch, clock):
+    async def main():
+        await auth.token_async()
+        clock.now += 3600 - 899
+        fetch.hold()
+        tasks = [asyncio.ensure_future(auth.token_async()) for _ in range(100)]
+        await begun(fetch)
+        await turns()
+        assert sorted(number(task.result()) for task in tasks if task.done()) == [1] * 99
+        fetch.may_end.set()
+        return sorted(number(token) for token in await asyncio.gather(*tasks))
+
+    assert asyncio.run(main()) == [1] * 99 + [2]
+    assert fetch.calls == 2
+
+
+def test_a_failed_renewal_is_no_error_yet(auth, fetch, clock):
+    async def main():
+        await auth.token_async()
+        clock.now += 3600 - 899
+        fetch.failure = OSError("unreachable")
+        return [number(await auth.token_async()) for _ in range(3)]
+
+    assert asyncio.run(main()) == [1, 1, 1]
+    assert fetch.calls == 2
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 50], ids=["the one that began", "a waiter", "another waiter"])
+def test_cancelling_one_task_harms_no_other(auth, fetch, cancelled):
+    async def main():
+        fetch.hold()
+        tasks = [asyncio.ensure_future(auth.token_async()) for _ in range(100)]
+        await begun(fetch)
+        await turns()
+        tasks[cancelled].cancel()
+        await turns()
+        assert tasks.pop(cancelled).cancelled()
+        fetch.may_end.set()
+        return {number(token) for token in await asyncio.gather(*tasks)}
+
+    assert asyncio.run(main()) == {1}
+    assert fetch.calls == 1
+
+
+def test_cancelling_the_only_task_leaves_the_object_usable(auth, fetch):
+    async def main():
+        fetch.hold()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(auth.token_async(), 0.05)
+        later = asyncio.ensure_future(auth.token_async())
+        await turns()
+        fetch.may_end.set()
+        return number(await later)
+
+    assert asyncio.run(main()) == 1
+    assert fetch.calls == 1
+
+
+def test_waiting_is_bounded(fetch):
+    async def main():
+        fetch.hold()
+        beginning = asyncio.ensure_future(auth.token_async())
+        await begun(fetch)
+        with pytest.raises(CredentialsError, match=r"0\.1 s"):
+            await auth.token_async()
+        fetch.may_end.set()
+        return number(await beginning)
+
+    auth = generator(RefreshingCredentials(fetch, timeout=0.1))
+    assert asyncio.run(main()) == 1
+    assert number(auth.token()) == 1
+
+
+def test_threads_wait_for_the_fetch_of_a_task(auth, fetch):
+    async def main():
+        fetch.hold()
+        task = asyncio.ensure_future(auth.token_async())
+        await begun(fetch)
+        callers = [Caller(auth.token) for _ in range(5)]
+        await asyncio.get_running_loop().run_in_executor(
+            None, wait_until, lambda: all(caller.is_waiting() for caller in callers)
+        )
+        fetch.may_end.set()
+        return {number(await task), *(number(caller.result()) for caller in callers)}
+
+    assert asyncio.run(main()) == {1}
+    assert fetch.calls == 1
+
+
+# --- several loops, and loops that end ---
+
+
+def test_several_loops_share_one_fetch(auth, fetch):
+    fetch.hold()
+    waiting = threading.Semaphore(0)
+
+    async def main():
+        tasks = [asyncio.ensure_future(auth.token_async()) for _ in range(10)]
+        await turns()
+        waiting.release()
+        return {number(token) for token in await asyncio.gather(*tasks)}
+
+    callers = [Caller(lambda: asyncio.run(main())) for _ in range(5)]
+    for _ in callers:
+        assert waiting.acquire(timeout=30)
+    fetch.may_end.set()
+    assert [caller.result() for caller in callers] == [{1}] * 5
+    assert fetch.calls == 1
+
+
+def test_one_loop_after_the_other(auth, fetch, clock):
+    for expected in (1, 2, 3):
+        assert number(asyncio.run(auth.token_async())) == expected
+        clock.now += 3600
+
+
+def test_a_loop_that_ends_during_the_fetch(auth, fetch):
+    """Its task is cancelled; a task of the next loop, which waits for the same fetch, gets the credentials."""
+    fetch.hold()
+
+    async def leave():
+        task = asyncio.ensure_future(auth.token_async())
+        await begun(fetch)
+        return task
+
+    async def stay():
+        task = asyncio.ensure_future(auth.token_async())
+        await turns()
+        fetch.may_end.set()
+        return number(await task)
+
+    assert Caller(lambda: asyncio.run(leave())).result().cancelled()
+    assert asyncio.run(stay()) == 1
+    assert fetch.calls == 1
+
+
+def test_an_interruption_anywhere_leaves_nobody_hanging(fetch, clock):
+    for line in range(1000):
+        provider = RefreshingCredentials(fetch, timeout=1)
+        with interruption_at(line) as happened, contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(generator(provider).token_async())
+        if not happened:
+            break  # there are not so many lines
+        assert number(generator(provider).token()) == fetch.calls
+    assert line > 20
+
+
+def test_an_executor_that_is_shut_down(auth):
+    async def main():
+        await asyncio.get_running_loop().shutdown_default_executor()
+        return number(await auth.token_async())
+
+    assert asyncio.run(main()) == 1
+
+
+def test_an_executor_full_of_callers_that_wait_for_the_same_fetch(auth, fetch):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        fetch.hold()
+        task = asyncio.ensure_future(auth.token_async())
+        await turns()
+        threads = [loop.run_in_executor(None, auth.token) for _ in range(2)]
+        await begun(fetch)
+        fetch.may_end.set()
+        return {number(token) for token in await asyncio.gather(task, *threads)}
+
+    assert asyncio.run(main()) == {1}
+    assert fetch.calls == 1
+
+
+@pytest.mark.parametrize("left", [0, 899], ids=["expired", "nearly expired"])
+def test_no_thread_to_be_had(auth, fetch, clock, monkeypatch, left):
+    """An error, if there are no valid credentials; and when there are threads again, all is well."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    auth.token()
+    clock.now += 3600 - left
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        if left:
+            assert number(asyncio.run(auth.token_async())) == 1
+        else:
+            with pytest.raises(CredentialsError, match="thread"):
+                asyncio.run(auth.token_async())
+    clock.now += 11
+    assert number(asyncio.run(auth.token_async())) == 2
