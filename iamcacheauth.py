@@ -564,7 +564,7 @@ class TokenGenerator(AnyProvider):  # type: ignore[misc]
         return self._sign(credentials, now)
 
     async def token_async(self) -> str:
-        """Do what token() does; a fetch of credentials goes to a worker thread of asyncio's loop."""
+        """Do what token() does without blocking asyncio's loop: credentials are fetched in a thread."""
         now = time.time()
         credentials = self._provider._at_hand(now)
         if credentials is None:
@@ -1325,44 +1325,47 @@ def _http(
 ) -> tuple[int, HTTPMessage, bytes]:
     """One exchange: the response's status, headers and body. No answer at all is a _TemporaryError."""
     import http.client
-    from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)  # http.client would take a piece of an IPv6 address
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    client: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = _tls_context("AWS_CA_BUNDLE", ca_file)
-        client = http.client.HTTPSConnection(host, port, context=context)
-    else:
-        context = None
-        client = http.client.HTTPConnection(host, port)
     try:
-        client.sock = _connect(host, port, deadline)
-        if context is not None:
-            client.sock = context.wrap_socket(client.sock, server_hostname=host)
-            client.sock.settimeout(_left(deadline))
-        client.request(method, target, body, {**headers, "Connection": "close"})
-        response = http.client.HTTPResponse(client.sock, method=method)
-        response.fp.close()
-        response.fp = _file_until(deadline, client.sock)
-        response.begin()
-        content = response.read(_SIZE_LIMIT + 1)
-        if len(content) > _SIZE_LIMIT:
-            raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
-        if response.length:
-            raise _TemporaryError("the connection was closed in the middle of its answer")
-        return response.status, response.headers, content
-    except CredentialsError:
+        return _exchange(method, url, deadline, headers, body, ca_file)
+    except Error:
         raise
     except OSError as error:
         untrusted = hasattr(error, "verify_message")
         raise (CredentialsError if untrusted else _TemporaryError)(_reason(error)) from error
     except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
         raise _TemporaryError(f"no HTTP answer ({type(error).__name__})") from None
-    finally:
-        client.close()
+
+
+def _exchange(
+    method: str, url: str, deadline: float, headers: dict[str, str], body: str | None, ca_file: str | None
+) -> tuple[int, HTTPMessage, bytes]:
+    import http.client
+    from contextlib import closing
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host = parts.hostname or ""
+    port = parts.port or (443 if secure else 80)  # left to http.client, it would be a piece of an IPv6 address
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    context = _tls_context("AWS_CA_BUNDLE", ca_file) if secure else None
+    with closing((http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port)) as client:
+        client.sock = _connect(host, port, deadline)
+        if context is not None:
+            client.sock = context.wrap_socket(client.sock, server_hostname=host)
+            client.sock.settimeout(_left(deadline))
+        client.request(method, target, body, {**headers, "Connection": "close"})
+        with closing(http.client.HTTPResponse(client.sock, method=method)) as response:
+            response.fp.close()
+            response.fp = _file_until(deadline, client.sock)
+            response.begin()
+            content = response.read(_SIZE_LIMIT + 1)
+            if len(content) > _SIZE_LIMIT:
+                raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
+            if response.length:
+                raise _TemporaryError("the connection was closed in the middle of its answer")
+            return response.status, response.headers, content
 
 
 def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | None = None) -> str:
