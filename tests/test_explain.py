@@ -1,0 +1,555 @@
+"""The explain command: what a token claims and what is wrong with it, as whole texts, for people will read them."""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import hashlib
+import html
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from urllib.parse import quote, unquote
+
+import pytest
+from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from hypothesis import given
+from hypothesis import strategies as st
+from subject import iamcacheauth
+from vector_files import FOLDER, load
+
+NOW = NOON + 60
+SERVERLESS = ("ResourceType", "ServerlessCache")
+
+# What explain says of signed(), below, at NOW; a case that claims something else says what.
+CLAIMS = """\
+service      ElastiCache, not serverless
+cache        my-cache
+user         my-iam-user
+region       us-east-1
+access key   AKIA…MPLE, permanent
+signed       2026-01-02T12:00:00Z, 1 min ago
+valid until  2026-01-02T12:15:00Z, 14 min left
+"""
+NOTHING = "Nothing is wrong with what it says. The rest only the service knows: run check."
+HIDDEN = "(hidden: it may hold a secret)"
+NO_TOKEN = """\
+This is not an IAM authentication token. One reads
+NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."""
+
+
+def signed(host="my-cache", *more, user="my-iam-user", credentials=PERMANENT, age=0, service="elasticache", expires=900):
+    return iamcacheauth.presign(
+        credentials,
+        service=service,
+        region="us-east-1",
+        host=host,
+        params=[("Action", "connect"), ("User", user), *more],
+        timestamp=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOON - age)),
+        expires=expires,
+    )
+
+
+def claiming(**changes):
+    """CLAIMS with other values: the rows' names have an underscore for the space."""
+    rows = dict((row[:13].rstrip(), row[13:]) for row in CLAIMS.splitlines())
+    for name, value in changes.items():
+        rows[name.replace("_", " ")] = value
+    return "".join(f"{name:<13}{value}\n" for name, value in rows.items())
+
+
+def without(*names):
+    return "&".join(param for param in signed().split("&") if param.partition("=")[0] not in names)
+
+
+def reordered(token):
+    host, _, query = token.partition("?")
+    return f"{host}?{'&'.join(reversed(query.split('&')))}"
+
+
+CASES = {
+    "nothing": (signed(), CLAIMS, NOTHING),
+    "a line break at its end": (f"{signed()}\n", CLAIMS, NOTHING),
+    "serverless": (signed("my-cache", SERVERLESS), claiming(service="ElastiCache Serverless"), NOTHING),
+    "MemoryDB, whose users may have capitals": (
+        signed("my-cluster", user="My-User", service="memorydb"),
+        claiming(service="MemoryDB", cache="my-cluster", user="My-User").replace("cache  ", "cluster"),
+        NOTHING,
+    ),
+    "temporary key": (signed(credentials=TEMPORARY), claiming(access_key="ASIA…MPLE, temporary"), NOTHING),
+    "another kind of key": (
+        signed(credentials=iamcacheauth.StaticCredentials("ABIAIOSFODNN7EXAMPLE", SECRET_KEY)),
+        claiming(access_key="ABIA…MPLE, of an unknown kind"),
+        NOTHING,
+    ),
+    "another order": (reordered(signed()), CLAIMS, NOTHING),
+    "lower-case escapes": (signed().replace("%2F", "%2f"), CLAIMS, NOTHING),
+    "escapes left out": (signed().replace("%2F", "/"), CLAIMS, NOTHING),
+    "a percent sign in the user": (signed(user="a%2fb"), claiming(user="a%2fb"), NOTHING),
+    "a slow clock": (
+        signed(age=-300),
+        claiming(signed="2026-01-02T12:05:00Z, in 4 min", valid_until="2026-01-02T12:20:00Z, 19 min left"),
+        NOTHING,
+    ),
+    "expired": (
+        signed(age=15 * 60),
+        claiming(signed="2026-01-02T11:45:00Z, 16 min ago", valid_until="2026-01-02T12:00:00Z, 1 min ago"),
+        "It expired 1 min ago. Sign a new one for every connection.",
+    ),
+    "expired this second": (
+        signed(age=14 * 60),
+        claiming(signed="2026-01-02T11:46:00Z, 15 min ago", valid_until="2026-01-02T12:01:00Z, 0 s ago"),
+        "It expired 0 s ago. Sign a new one for every connection.",
+    ),
+    "expired long ago": (
+        signed(age=40 * 86400 + 7200),
+        claiming(signed="2025-11-23T10:00:00Z, 40 d 2 h ago", valid_until="2025-11-23T10:15:00Z, 40 d 1 h ago"),
+        "It expired 40 d 1 h ago. Sign a new one for every connection.",
+    ),
+    "not yet valid": (
+        signed(age=-361),
+        claiming(signed="2026-01-02T12:06:01Z, in 5 min 1 s", valid_until="2026-01-02T12:21:01Z, 20 min 1 s left"),
+        "It is not valid yet. Set the clock of the machine that signed it, or of this one.",
+    ),
+    "lifetime": (
+        signed(expires=3600),
+        claiming(valid_until="2026-01-02T13:00:00Z, 59 min left"),
+        "Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.",
+    ),
+    "capitals in the name": (
+        signed("My-Cache"),
+        claiming(cache="My-Cache"),
+        "The cache's name has capitals. AWS keeps it in lower case: sign for that.",
+    ),
+    "endpoint for the name": (
+        signed("master.my-cache.abc123.use1.cache.amazonaws.com:6379"),
+        claiming(cache="master.my-cache.abc123.use1.cache.amazonaws.com:6379"),
+        "It is signed for an endpoint. Sign for the cache's name; it is probably 'my-cache'.",
+    ),
+    "endpoint of MemoryDB": (
+        signed("clustercfg.mine.abc123.memorydb.us-east-1.amazonaws.com", service="memorydb"),
+        claiming(service="MemoryDB", cache="clustercfg.mine.abc123.memorydb.us-east-1.amazonaws.com").replace(
+            "cache  ", "cluster", 1
+        ),
+        "It is signed for an endpoint. Sign for the cluster's name; it is probably 'mine'.",
+    ),
+    "alias for the name": (
+        signed("cache.example"),
+        claiming(cache="cache.example"),
+        "It is signed for an endpoint. Sign for the cache's name.",
+    ),
+    "no name": (
+        signed()[len("my-cache") :],
+        claiming(cache=""),
+        """\
+It does not start with the cache's name and '/?'. One reads
+NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name.""",
+    ),
+    "no slash": (
+        signed().replace("/?", "?"),
+        CLAIMS,
+        """\
+It does not start with the cache's name and '/?'. One reads
+NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name.""",
+    ),
+    "capitals in the user": (
+        signed(user="My-IAM-User"),
+        claiming(user="My-IAM-User"),
+        "The user id has capitals. ElastiCache keeps it in lower case: sign for that.",
+    ),
+    "session token lost": (
+        signed(credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY)),
+        claiming(access_key="ASIA…MPLE, temporary"),
+        "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.",
+    ),
+    "session token left over": (
+        signed(credentials=iamcacheauth.StaticCredentials(ACCESS_KEY, SECRET_KEY, SESSION_TOKEN)),
+        CLAIMS,
+        "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.",
+    ),
+    "two dates": (
+        signed().replace("%2F20260102%2F", "%2F20260101%2F"),
+        CLAIMS,
+        "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.",
+    ),
+    "another service": (
+        signed(service="s3"),
+        claiming(service="s3"),
+        "It is signed for another service. Sign for elasticache or memorydb.",
+    ),
+    "MemoryDB, serverless": (
+        signed("my-cache", SERVERLESS, service="memorydb"),
+        claiming(service="MemoryDB").replace("cache  ", "cluster"),
+        "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
+    ),
+    **{
+        f"misspelt: {name}={value}": (
+            signed("my-cache", (name, value)),
+            CLAIMS,
+            "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.",
+        )
+        for name, value in (
+            ("ResourceType", "serverlesscache"),
+            ("ResourceType", "Serverless"),
+            ("resourceType", "ServerlessCache"),
+            ("ResourceTypes", "ServerlessCache"),
+        )
+    },
+    "scheme": (f"http://{signed()}", CLAIMS, "It starts with a scheme. Remove everything up to and including '://'."),
+    "quotes": (f'"{signed()}"', CLAIMS, "It is wrapped in quotes. Remove them: they are not part of it."),
+    "wrapped lines": (
+        "\n".join(signed()[start : start + 76] for start in range(0, 999, 76)),
+        CLAIMS,
+        "It holds white space or a line break. Pass it on as one word.",
+    ),
+    "a whole AUTH command": (
+        f"AUTH my-iam-user {signed()}",
+        CLAIMS,
+        "It holds white space or a line break. Pass it on as one word.",
+    ),
+    "encoded for a URL": (
+        quote(signed(), safe=""),
+        CLAIMS,
+        "All of it is percent-encoded, as for a URL. Pass it on as it was made.",
+    ),
+    "encoded twice": (
+        quote(signed(credentials=TEMPORARY), safe="/?&="),
+        claiming(access_key="ASIA…MPLE, temporary"),
+        "Percent-encoded twice: X-Amz-Credential, X-Amz-Security-Token. Pass the token on as it was made.",
+    ),
+    "escaped for HTML": (
+        html.escape(signed()),
+        CLAIMS,
+        "Each '&' is written as in HTML, &amp;. Pass it on as it was made.",
+    ),
+    "escaped for JSON": (
+        signed().replace("&", r"\u0026"),
+        CLAIMS,
+        r"Each '&' is written as in JSON, \u0026. Pass it on as it was made.",
+    ),
+    "plus signs": (
+        signed(credentials=TEMPORARY).replace("%2B", "+"),
+        claiming(access_key="ASIA…MPLE, temporary"),
+        "A '+', which stands for a space: X-Amz-Security-Token. Pass the token on as it was made.",
+    ),
+    "a plus sign for a space": (
+        signed(user="my user").replace("%20", "+"),
+        claiming(user="my+user"),
+        "A '+', which stands for a space: User. Pass the token on as it was made.",
+    ),
+    "a percent sign on its own": (
+        signed(user="50%").replace("%25", "%"),
+        claiming(user="50%"),
+        "A '%' that encodes nothing: User. Pass the token on as it was made.",
+    ),
+    "twice": (
+        f"{signed()}&User=my-iam-user&X-Amz-Expires=900&a=b&a=c",
+        CLAIMS,
+        """\
+What is wrong, the most certain first:
+1. There twice: User, X-Amz-Expires, another parameter. Sign anew, with each parameter once.
+2. It has parameters that no token has. Sign without them.""",
+    ),
+    "unknown parameters": (
+        signed("my-cache", ("Version", "1"), ("Lifetime", "900")),
+        CLAIMS,
+        "It has parameters that no token has. Sign without them.",
+    ),
+    "cut off by a shell": (
+        signed().partition("&")[0],
+        "",
+        """\
+Missing: User, X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires,
+X-Amz-SignedHeaders, X-Amz-Signature. Pass on all of it; in a shell, in quotes.""",
+    ),
+    "cut off in an escape": (
+        signed()[: signed().index("F20260102")],
+        "",
+        """\
+What is wrong, the most certain first:
+1. Missing: X-Amz-Date, X-Amz-Expires, X-Amz-SignedHeaders, X-Amz-Signature. Pass on all of it;
+   in a shell, in quotes.
+2. A '%' that encodes nothing: X-Amz-Credential. Pass the token on as it was made.""",
+    ),
+    "cut off in the signature": (
+        signed()[:-1],
+        "",
+        "X-Amz-Signature is not 64 hexadecimal digits. Sign anew, and pass on all of it.",
+    ),
+    "one missing": (without("X-Amz-Expires"), "", "Missing: X-Amz-Expires. Pass on all of it; in a shell, in quotes."),
+    "an empty one": (
+        signed().replace("User=my-iam-user", "User="),
+        "",
+        "Missing: User. Pass on all of it; in a shell, in quotes.",
+    ),
+    **{
+        f"{name} is {value}": (
+            "&".join(f"{name}={value}" if param.startswith(f"{name}=") else param for param in signed().split("&")),
+            "",
+            f"{name} is not {wanted}. Sign anew, and pass on all of it.",
+        )
+        for name, value, wanted in (
+            ("X-Amz-Algorithm", "AWS4-ECDSA-P256-SHA256", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", ACCESS_KEY, "KEY/DATE/REGION/SERVICE/aws4_request"),
+            ("X-Amz-Credential", f"{ACCESS_KEY}/20260102//elasticache/aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+            ("X-Amz-Date", "2026-01-02T12:00:00Z", "a time like 20260102T030405Z"),
+            ("X-Amz-Expires", "15min", "a number of seconds"),
+            ("X-Amz-Expires", "9" * 5000, "a number of seconds"),
+            ("X-Amz-SignedHeaders", "host;date", "host"),
+            ("X-Amz-Signature", "0" * 63 + "G", "64 hexadecimal digits"),
+        )
+    },
+    "another action": (
+        signed().replace("=connect", "=Connect"),
+        "",
+        "Action is not connect. Sign anew, and pass on all of it.",
+    ),
+    "a day that is not": (
+        signed().replace("20260102", "20260230"),
+        "\n".join(CLAIMS.splitlines()[:5]) + "\n",
+        "X-Amz-Date is no time there is. Sign anew.",
+    ),
+    "no token": ("hunter2", "", NO_TOKEN),
+    "no token, but words": ("Please let me in", "", NO_TOKEN),
+    "another URL": ("https://example.com/?a=b&a=c&d=%", "", NO_TOKEN),
+    "nothing at all": ("", "", NO_TOKEN),
+    "only white space": (" \n\t\n", "", NO_TOKEN),
+    "the most certain first": (
+        "https://"
+        + signed(
+            "My-Cache",
+            ("Version", "1"),
+            user="Me",
+            credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY),
+            age=86400,
+            expires=901,
+        ).replace("%2F20260101%2F", "%2F20260102%2F"),
+        claiming(
+            cache="My-Cache",
+            user="Me",
+            access_key="ASIA…MPLE, temporary",
+            signed="2026-01-01T12:00:00Z, 1 d 1 min ago",
+            valid_until="2026-01-01T12:15:01Z, 23 h 45 min ago",
+        ),
+        """\
+What is wrong, the most certain first:
+1. It starts with a scheme. Remove everything up to and including '://'.
+2. The cache's name has capitals. AWS keeps it in lower case: sign for that.
+3. The user id has capitals. ElastiCache keeps it in lower case: sign for that.
+4. A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
+5. Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.
+6. X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.
+7. It expired 23 h 45 min ago. Sign a new one for every connection.
+8. It has parameters that no token has. Sign without them.""",
+    ),
+}
+
+
+def explained(text, now=NOW):
+    """The exit status and the output for what comes on the standard input."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    with clock_at(now), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        patch.setattr(sys, "stdout", output)
+        patch.setattr(sys, "stderr", None)  # nobody needs to see anything there
+        return iamcacheauth.main(["explain"]), output.buffer.getvalue().decode()
+
+
+@pytest.mark.parametrize(("token", "claims", "problems"), CASES.values(), ids=CASES)
+def test_it_says(token, claims, problems):
+    status, output = explained(token)
+    assert output == (f"{claims}\n" if claims else "") + f"{problems}\n"
+    assert status == (0 if problems == NOTHING else 1)
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_every_token_that_botocore_made():
+    """What the vectors hold, a minute after it was signed: all is well but for what some say on purpose."""
+    for path in FOLDER.glob("tokens_*.json"):
+        for case in load(path):
+            signed_with = case["input"]
+            lacks_session_token = signed_with["access_key"].startswith("ASIA") and not signed_with["session_token"]
+            moment = calendar.timegm(time.strptime(signed_with["timestamp"], "%Y%m%dT%H%M%SZ"))
+            status, output = explained(case["token"], moment + 60)
+            assert status == lacks_session_token, (case["id"], output)
+            rows = dict((row[:13].strip(), row[13:]) for row in output.splitlines())
+            assert rows["region"] == signed_with["region"]
+            user = read(case["token"])[1]["User"]
+            assert rows["user"] == (user if len(user) <= 64 and user.isprintable() else HIDDEN)
+
+
+# --- what comes on the standard input ---
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\xff\xfe\x80",
+        bytes(range(256)) * 10,
+        signed().encode("utf-16"),
+        b"a" * 2**20,
+        b"?&" * 2**19,
+        b"%3f" * 2**18,
+        b"?" + b"%25" * 2**18,
+    ],
+    ids=["binary", "every byte", "UTF-16", "1 MB", "1 MB of separators", "1 MB of escapes", "1 MB encoded twice"],
+)
+def test_what_is_no_text(content):
+    assert explained(content) == (1, f"{NO_TOKEN}\n")
+
+
+def test_a_token_before_a_megabyte_of_something_else():
+    status, output = explained(f"{signed(credentials=TEMPORARY)}{' x' * 2**19}")
+    assert status == 1
+    assert output.startswith("What is wrong, the most certain first:\n1. It holds white space")
+
+
+def test_a_stream_of_text():
+    """Some programs put one in the place of sys.stdin that has no bytes behind it."""
+    with clock_at(NOW), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO(signed()))
+        assert iamcacheauth.main(["explain"]) == 0
+
+
+def test_no_standard_input(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert iamcacheauth.main(["explain"]) == 2
+    assert capsys.readouterr() == ("", "iamcacheauth: explain: there is no standard input to read a token from\n")
+
+
+def test_a_terminal_is_told_what_to_do(capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("hunter2"))
+    assert iamcacheauth.main(["explain"]) == 1
+    assert capsys.readouterr() == (f"{NO_TOKEN}\n", "Paste a token and end the input (Ctrl-D).\n")
+
+
+def run(*arguments, token="", shell="", **environment):
+    """The command as a process of its own, which a shell starts if there is something to redirect."""
+    wanted = [sys.executable, "-I", "-S", "-W", "error", "-bb", "-X", "dev", "-X", "utf8", iamcacheauth.__file__]
+    wrapped = ["sh", "-c", f'exec "$0" "$@" {shell}'] if shell else []
+    return subprocess.run(
+        [*wrapped, *wanted, *arguments],
+        input=token.encode(),
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+    )
+
+
+def test_a_token_piped_from_one_process_to_another():
+    variables = {
+        "AWS_ACCESS_KEY_ID": TEMPORARY.access_key,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": SESSION_TOKEN,
+    }
+    token = run("token", "elasticache", "me", "my-cache", "--serverless", "--region", "eu-west-2", **variables)
+    process = run("explain", token=token.stdout.decode())
+    assert (process.returncode, process.stderr) == (0, b"")
+    *claims, _, _, empty, last = process.stdout.decode().splitlines()
+    assert claims == [
+        "service      ElastiCache Serverless",
+        "cache        my-cache",
+        "user         me",
+        "region       eu-west-2",
+        "access key   ASIA…MPLE, temporary",
+    ]
+    assert (empty, last) == ("", NOTHING)
+
+
+def test_a_refused_token_in_a_process_of_its_own():
+    process = run("explain", token=f"http://{signed()}")
+    assert (process.returncode, process.stderr) == (1, b"")
+    assert "1. It starts with a scheme." in process.stdout.decode()
+    assert "2. It expired " in process.stdout.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only a shell of POSIX closes a stream")
+def test_a_closed_standard_input():
+    process = run("explain", shell="<&-")
+    assert (process.returncode, process.stdout) == (2, b"")
+    assert process.stderr == b"iamcacheauth: explain: there is no standard input to read a token from\n"
+
+
+# --- what it must never say ---
+
+# Real session tokens are this long, and as random.
+LONG_SESSION_TOKEN = base64.b64encode(b"".join(hashlib.sha512(b"%d" % number).digest() for number in range(6))).decode()
+TOKEN = signed(credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY, LONG_SESSION_TOKEN))
+SECRETS = [LONG_SESSION_TOKEN, quote(LONG_SESSION_TOKEN, safe=""), TOKEN.rpartition("=")[2]]
+PIECES = {secret[start : start + 12] for secret in SECRETS for start in range(len(secret) - 11)}
+
+POSITIONS = st.integers(0, len(TOKEN))
+REWRITINGS = (quote, unquote, html.escape, str.upper, str.lower, json.dumps, lambda piece: piece[::-1], lambda piece: "")
+
+
+@st.composite
+def mangled_tokens(draw):
+    text = TOKEN
+    for rewriting in draw(st.lists(st.sampled_from([*REWRITINGS, lambda piece: piece * 2]), max_size=4)):
+        start, end = sorted((draw(POSITIONS), draw(POSITIONS)))
+        text = text[:start] + rewriting(text[start:end]) + text[end:]
+    for separator in draw(st.lists(st.sampled_from([*"&=?/%+ \n'\"", "://", "X-Amz-", "User=", "%3F"]), max_size=3)):
+        position = draw(POSITIONS)
+        text = text[:position] + separator + text[position:]
+    host, question_mark, query = text.partition("?")
+    return host + question_mark + "&".join(draw(st.permutations(query.split("&")))[draw(st.integers(0, 2)) :])
+
+
+def assert_nothing_secret(output):
+    shown = {piece for piece in PIECES if piece in output}
+    assert not shown, f"{shown} in:\n{output}"
+
+
+@given(mangled_tokens())
+def test_mangled_tokens(text):
+    status, output = explained(text)
+    assert_nothing_secret(output)
+    assert (status == 0) == (NOTHING in output)
+    assert all(line.isprintable() for line in output.splitlines())
+
+
+@given(st.text() | st.binary())
+def test_any_input(content):
+    status, output = explained(content)
+    assert status == 1
+    assert all(line.isprintable() for line in output.splitlines())
+
+
+def test_pieces_where_the_names_should_be():
+    """The worst damage: one piece out of the middle, so that two values run into each other."""
+    for start, end in itertools.product((4, TOKEN.index("iam-user")), range(TOKEN.index("&X-Amz"), len(TOKEN), 12)):
+        assert_nothing_secret(explained(TOKEN[:start] + TOKEN[end:])[1])
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_also_somewhere_else(secret):
+    for changed in ("my-cache/", "my-iam-user", "us-east-1"):
+        status, output = explained(TOKEN.replace(changed, f"{secret[8:40]}{changed[-1]}", 1))
+        assert_nothing_secret(output)
+        assert HIDDEN in output
+
+
+@given(
+    user=st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=40),
+    order=st.randoms(use_true_random=False),
+    lower=st.booleans(),
+)
+def test_whole_tokens_of_other_makers(user, order, lower):
+    host, _, query = signed(user=user, credentials=TEMPORARY).partition("?")
+    params = query.split("&")
+    order.shuffle(params)
+    token = f"{host}?{'&'.join(params)}"
+    status, output = explained(token.replace("%2F", "%2f") if lower else token)
+    assert (status, output) == (
+        0,
+        f"{claiming(user=user, access_key='ASIA…MPLE, temporary')}\n{NOTHING}\n",
+    )
