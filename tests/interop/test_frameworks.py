@@ -1,7 +1,6 @@
 """The lines of the README's table of frameworks: each is evaluated as it stands there, and what it makes is used."""
 
 import asyncio
-import gc
 import importlib
 
 import behaviour
@@ -13,11 +12,8 @@ import redis.asyncio
 from django.core.cache import CacheHandler
 from subject import iamcacheauth
 
-# Some of them leave connections for the garbage collector to close, or call what redis-py has deprecated.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+# Some of them call what redis-py has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
@@ -32,7 +28,6 @@ def line(gate, application):
         return eval(readme.table_line("Frameworks", framework, gate), {"redis": redis, **names})
 
     yield evaluated
-    gc.collect()
     behaviour.assert_no_token_was_used_twice(gate)
 
 

@@ -64,9 +64,16 @@ def redis_cli(gate, application):
     """Run the README's lines with a command after them, and return what redis-cli prints."""
     folder = pathlib.Path(iamcacheauth.__file__).parent
     lines = readme.block("redis-cli", 0, gate).strip().replace("python3", shlex.quote(sys.executable))
-    return lambda command: subprocess.run(
-        ["sh", "-ec", f"{lines} {command}"], check=True, cwd=folder, env={**os.environ}, stdout=subprocess.PIPE, text=True
-    ).stdout
+    return lambda command: (
+        subprocess.run(
+            ["sh", "-ec", f"{lines} {command}"],
+            check=True,
+            cwd=folder,
+            env={**os.environ},
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+    )
 
 
 def test_redis_cli_logs_in(gate, redis_cli):
