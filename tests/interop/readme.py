@@ -23,8 +23,9 @@ def table_line(heading, first, gate):
 
 
 def section(heading):
+    """The text under a heading, up to the next one; headings that are not the title begin with two signs at least."""
     text = README.read_text(encoding="utf-8")
-    start = re.search(rf"^##+ {re.escape(heading)}$", text, re.MULTILINE).end()
+    start = re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE).end()
     return re.split(r"^##+ ", text[start:], maxsplit=1, flags=re.MULTILINE)[0]
 
 

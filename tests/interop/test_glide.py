@@ -111,7 +111,7 @@ def test_reconnects_with_the_token_it_was_given(gate, side):
 def test_a_refusal_shows_and_passes(gate, side):
     async def scenario():
         gate.refuse_next()
-        with pytest.raises(glide.GlideError, match="WRONGPASS|invalid username-password pair"):
+        with pytest.raises(glide.GlideError, match=r"WRONGPASS|invalid username-password pair"):
             async with side.connected():
                 pass
         async with side.connected():

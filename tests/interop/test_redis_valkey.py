@@ -7,6 +7,7 @@ import importlib.util
 
 import behaviour
 import pytest
+import readme
 
 
 def installed(module):
@@ -53,6 +54,13 @@ def with_async_cache(recipe, library):
         asyncio.run(main())
 
     return run
+
+
+def test_the_first_example_in_the_readme_logs_in(gate, application):
+    names = {}
+    exec(readme.block("iamcacheauth", 0, gate).replace("ssl=True", f"ssl=True, port={gate.port}"), names)
+    with contextlib.closing(names["cache"]):
+        assert len(gate.logins) == 1
 
 
 def test_new_connections_get_new_tokens(gate, operate):
