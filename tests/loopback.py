@@ -52,7 +52,7 @@ def raw(data: bytes) -> Answer:
 
 
 def head(status: int, *headers: str) -> bytes:
-    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *headers, "", "")
+    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close", *headers, "", "")
     return "\r\n".join(lines).encode("latin-1")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,7 +77,7 @@ def test_the_loop_goes_on_during_a_fetch(fetch, wrap):
 
 def test_the_loop_goes_on_while_a_server_is_silent(server):
     async def main():
-        server.faults["connection"] = iter([silence] * 100)
+        server.faults["connection"] = itertools.repeat(silence)
         task = asyncio.ensure_future(generator(chain).token_async())
         ticks = 0
         while not task.done():
@@ -84,14 +85,10 @@ def test_the_loop_goes_on_while_a_server_is_silent(server):
             ticks += 1
         with pytest.raises(CredentialsError, match="in time"):
             await task
-        server.faults.clear()
-        token = await generator(chain).token_async()
-        return ticks, read(token)[1]["X-Amz-Security-Token"]
+        return ticks
 
     chain = iamcacheauth.EnvironmentCredentials(server.environ, timeout=0.5)
-    ticks, token = asyncio.run(main())
-    assert ticks > 1
-    assert token == server.issued["Token"]
+    assert asyncio.run(main()) > 1
 
 
 def test_the_loop_goes_on_while_another_thread_fetches(auth, fetch):

@@ -12,6 +12,7 @@ import http.client
 import itertools
 import json
 import socket
+import time
 from contextlib import ExitStack
 from functools import partial
 
@@ -36,7 +37,7 @@ from loopback import (
     told,
 )
 from subject import iamcacheauth
-from waiting import Caller
+from waiting import PATIENCE, Caller
 
 CredentialsError = iamcacheauth.CredentialsError
 
@@ -86,8 +87,20 @@ def refused_then_right(server, timeout=LONG):
     assert message.startswith(SOURCES[type(server)])
     server.faults.clear()
     server.issue()
-    assert provider().token == server.issued["Token"]
+    right(provider, server)
     return message
+
+
+def right(provider, server):
+    """Credentials; if a short timeout is too short for a busy machine, then after a few calls."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            assert provider().token == server.issued["Token"]
+            return
+        except CredentialsError as error:
+            if "in time" not in str(error) or time.monotonic() > deadline:
+                raise
 
 
 # --- answers that end ---
@@ -219,7 +232,7 @@ def test_slow_handshake(sts, container, fault):
         provider = iamcacheauth.EnvironmentCredentials({**server.environ, **extra}, timeout=SHORT)
         assert "in time" in refused(provider, server.secrets)
         server.faults.clear()
-        assert provider().token == server.issued["Token"]
+        right(provider, server)
 
 
 def test_nobody_accepts_the_connection(server):
