@@ -666,10 +666,10 @@ def uri_encode(text: str) -> str:
         raise ConfigurationError("uri_encode: text with a UTF-8 form is wanted") from None
     # Replacing one kind of byte after the other takes a sixth of the time of going through them one by one:
     # 4 against 25 microseconds for a session token of 720 characters.
-    reserved = set(encoded.translate(None, _UNRESERVED))
+    reserved = encoded.translate(None, _UNRESERVED)
     if reserved:
         encoded = encoded.replace(b"%", b"%25")
-        for byte in reserved.difference(b"%"):
+        for byte in set(reserved).difference(b"%"):
             encoded = encoded.replace(bytes([byte]), b"%%%02X" % byte)
     return encoded.decode()
 
@@ -1550,20 +1550,22 @@ class _Explanation:
     def _parsed(self, query: str) -> dict[str, str]:
         """The decoded parameters, of which each should be there once and be encoded once."""
         import re
+        from collections import Counter
         from urllib.parse import unquote
 
-        pairs = [param.partition("=")[::2] for param in query.split("&")]
-        names = [name for name, _ in pairs]
-        twice = [name for name in names if names.count(name) > 1]
+        params = query.split("&")
+        names = [param.partition("=")[0] for param in params]
+        twice = [name for name, count in Counter(names).items() if count > 1]
         self._check(twice, f"There twice: {_quoted(twice)}. Sign anew, with each parameter once.")
         for flaw, pattern in (
             ("A '%' that encodes nothing", "%(?![0-9A-Fa-f]{2})"),
-            ("Percent-encoded twice", "%25[0-9A-Fa-f]{2}"),
+            ("Percent-encoded twice", "^X-Amz-.*%25[0-9A-Fa-f]{2}"),  # a user may hold a '%'
             ("A '+', which stands for a space", r"\+"),
         ):
-            where = [name for name, value in pairs if re.search(pattern, value)]
+            where = [name for name, param in zip(names, params) if re.search(pattern, param)]
             self._check(where, f"{flaw}: {_quoted(where)}. Pass the token on as it was made.")
-        return {name: unquote(unquote(value)) for name, value in pairs}
+        values = [unquote(param.partition("=")[2]) for param in params]
+        return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in zip(names, values)}
 
     def _is_whole(self) -> bool:
         import re
