@@ -1,5 +1,6 @@
 """The README's client that is nothing but the standard library, and its redis-cli lines."""
 
+import functools
 import os
 import pathlib
 import shlex
@@ -7,9 +8,12 @@ import socket
 import subprocess
 import sys
 
+import gate as gates
 import pytest
 import readme
 from subject import iamcacheauth
+
+TEMPORARY = (gates.TEMPORARY_ACCESS_KEY, gates.SECRET_KEY, gates.SESSION_TOKEN)
 
 
 def ping(names, connection):
@@ -34,6 +38,25 @@ def test_a_socket_shows_a_refusal(gate, recipe):
         names.connect()
     with names.connect() as connection:
         assert ping(names, connection) == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize(
+    ("cache", "make_auth"),
+    [
+        (gates.Cache(serverless=True), functools.partial(iamcacheauth.ElastiCacheAuth, serverless=True)),
+        (gates.Cache(service="memorydb"), iamcacheauth.MemoryDBAuth),
+        (gates.Cache(), iamcacheauth.ElastiCacheAuth),
+    ],
+    ids=["serverless", "MemoryDB", "replication group"],
+)
+def test_every_kind_of_cache_lets_its_tokens_in(redis, application, cache, make_auth):
+    credentials = iamcacheauth.StaticCredentials(*TEMPORARY)
+    with gates.Gate(cache, redis) as gate:
+        names = readme.run("Nothing but the standard library", 0, gate)
+        auth = make_auth("my-iam-user", "my-cache", region="us-east-1", credentials=credentials)
+        names.connect.__globals__["auth"] = auth
+        with names.connect() as connection:
+            assert ping(names, connection) == b"+PONG\r\n"
 
 
 def test_a_socket_stays_by_logging_in_again(gate, recipe):
