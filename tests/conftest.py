@@ -1,6 +1,9 @@
 import os
+import re
+from collections.abc import Iterator
 
 import pytest
+from examples import SECRET_KEY, SESSION_TOKEN
 from hypothesis import settings
 
 # No deadline: the machine's speed is not what these tests are about.
@@ -15,3 +18,16 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+SECRETS = re.compile("|".join([re.escape(SECRET_KEY), re.escape(SESSION_TOKEN), "X-Amz-Signature=[0-9a-f]{64}"]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that leaves a secret in its output or in the log."""
+    report = yield
+    if report.when == "teardown" and any(SECRETS.search(text) for _, text in report.sections):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} printed a secret"
+    return report
