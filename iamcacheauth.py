@@ -695,6 +695,8 @@ def canonical_request(host: str, params: Iterable[tuple[str, str]]) -> str:
         host
         <SHA-256 of the empty payload, in hex>
     """
+    if not isinstance(host, str):
+        raise ConfigurationError(f"host: text is wanted, not {_kind(host)}")
     return _canonical_request(host, canonical_query(params))
 
 
