@@ -12,6 +12,7 @@ import http.client
 import itertools
 import json
 import socket
+import ssl
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -610,6 +611,16 @@ def test_no_tls_there():
         message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), sts.secrets)
     assert message.startswith(SOURCES[Sts])
     assert sts.requests == []
+
+
+def test_only_the_bundle_is_read(sts, monkeypatch):
+    """The system's trust store takes longer to read than all the rest, and is not what the user trusts."""
+
+    def refuse(*_):
+        raise AssertionError("the system's trust store")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", refuse)
+    assert iamcacheauth.EnvironmentCredentials(sts.environ, timeout=LONG)().token == sts.issued["Token"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no PEM"])
