@@ -8,6 +8,7 @@ import copy
 import datetime
 import os
 import pickle
+import threading
 import traceback
 import types
 import typing
@@ -126,9 +127,22 @@ def test_attributes_are_read_anew_for_every_token():
         assert auth.token() == generator(TEMPORARY).token()
 
 
-def test_copies_share_the_users_own_object():
-    credentials = types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=None, lock=object())
-    twin = copy.deepcopy(generator(credentials))
+class Lockable:
+    """With a lock, which cannot be copied, as credentials that renew themselves have one."""
+
+    access_key, secret_key, token = ACCESS_KEY, SECRET_KEY, None
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def itself(self):
+        return self
+
+
+@pytest.mark.parametrize("given", [lambda keys: keys, lambda keys: keys.itself], ids=["object", "bound method"])
+def test_copies_share_the_users_own_object(given):
+    credentials = Lockable()
+    twin = copy.deepcopy(generator(given(credentials)))
     credentials.access_key = "ASIAIOSFODNN7EXAMPLE"
     assert read(twin.token())[1]["X-Amz-Credential"].startswith("ASIA")
 

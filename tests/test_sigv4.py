@@ -172,6 +172,12 @@ def test_canonical_request(host, header):
     assert canonical_request(host, [("User", "u"), ("Action", "connect")]) == expected
 
 
+@pytest.mark.parametrize("host", [None, b"my-cache", 5])
+def test_canonical_request_wants_a_host(host):
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^host: "):
+        canonical_request(host, [])
+
+
 def test_string_to_sign():
     text = string_to_sign(TIMESTAMP, "20260102/us-east-1/sts/aws4_request", "")
     assert text == f"AWS4-HMAC-SHA256\n{TIMESTAMP}\n20260102/us-east-1/sts/aws4_request\n{EMPTY_SHA256}"
