@@ -42,7 +42,9 @@ This is not an IAM authentication token. One reads
 NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."""
 
 
-def signed(host="my-cache", *more, user="my-iam-user", credentials=PERMANENT, age=0, service="elasticache", expires=900):
+def signed(
+    host="my-cache", *more, user="my-iam-user", credentials=PERMANENT, age=0, service="elasticache", expires=900
+):
     return iamcacheauth.presign(
         credentials,
         service=service,
@@ -56,7 +58,7 @@ def signed(host="my-cache", *more, user="my-iam-user", credentials=PERMANENT, ag
 
 def claiming(**changes):
     """CLAIMS with other values: the rows' names have an underscore for the space."""
-    rows = dict((row[:13].rstrip(), row[13:]) for row in CLAIMS.splitlines())
+    rows = {row[:13].rstrip(): row[13:] for row in CLAIMS.splitlines()}
     for name, value in changes.items():
         rows[name.replace("_", " ")] = value
     return "".join(f"{name:<13}{value}\n" for name, value in rows.items())
@@ -295,7 +297,11 @@ What is wrong, the most certain first:
         for name, value, wanted in (
             ("X-Amz-Algorithm", "AWS4-ECDSA-P256-SHA256", "AWS4-HMAC-SHA256"),
             ("X-Amz-Credential", ACCESS_KEY, "KEY/DATE/REGION/SERVICE/aws4_request"),
-            ("X-Amz-Credential", f"{ACCESS_KEY}/20260102//elasticache/aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+            (
+                "X-Amz-Credential",
+                f"{ACCESS_KEY}/20260102//elasticache/aws4_request",
+                "KEY/DATE/REGION/SERVICE/aws4_request",
+            ),
             ("X-Amz-Date", "2026-01-02T12:00:00Z", "a time like 20260102T030405Z"),
             ("X-Amz-Expires", "15min", "a number of seconds"),
             ("X-Amz-Expires", "9" * 5000, "a number of seconds"),
@@ -377,7 +383,7 @@ def test_every_token_that_botocore_made():
             moment = calendar.timegm(time.strptime(signed_with["timestamp"], "%Y%m%dT%H%M%SZ"))
             status, output = explained(case["token"], moment + 60)
             assert status == lacks_session_token, (case["id"], output)
-            rows = dict((row[:13].strip(), row[13:]) for row in output.splitlines())
+            rows = {row[:13].rstrip(): row[13:] for row in output.splitlines()}
             assert rows["region"] == signed_with["region"]
             user = read(case["token"])[1]["User"]
             assert rows["user"] == (user if len(user) <= 64 and user.isprintable() else HIDDEN)
@@ -488,7 +494,16 @@ SECRETS = [LONG_SESSION_TOKEN, quote(LONG_SESSION_TOKEN, safe=""), TOKEN.rpartit
 PIECES = {secret[start : start + 12] for secret in SECRETS for start in range(len(secret) - 11)}
 
 POSITIONS = st.integers(0, len(TOKEN))
-REWRITINGS = (quote, unquote, html.escape, str.upper, str.lower, json.dumps, lambda piece: piece[::-1], lambda piece: "")
+REWRITINGS = (
+    quote,
+    unquote,
+    html.escape,
+    str.upper,
+    str.lower,
+    json.dumps,
+    lambda piece: piece[::-1],
+    lambda piece: "",
+)
 
 
 @st.composite
@@ -533,7 +548,7 @@ def test_pieces_where_the_names_should_be():
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_also_somewhere_else(secret):
     for changed in ("my-cache/", "my-iam-user", "us-east-1"):
-        status, output = explained(TOKEN.replace(changed, f"{secret[8:40]}{changed[-1]}", 1))
+        output = explained(TOKEN.replace(changed, f"{secret[8:40]}{changed[-1]}", 1))[1]
         assert_nothing_secret(output)
         assert HIDDEN in output
 

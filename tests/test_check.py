@@ -1,0 +1,1061 @@
+"""The check command against everything that can answer in a cache's place, short of a Redis.
+
+The outputs are compared as whole texts, because people will read them. Only times, ports and OpenSSL's words differ
+from run to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import ssl
+import sys
+import time
+from urllib.parse import parse_qsl, unquote
+from xml.sax.saxutils import escape
+
+import pytest
+from examples import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, TEMPORARY
+from loopback import (
+    AUTHORITY,
+    CA_FILE,
+    Container,
+    Server,
+    demand,
+    drip,
+    flood,
+    raw,
+    reply,
+    silence,
+    sts_error,
+)
+from subject import iamcacheauth
+
+pytest_plugins = ["source_fixtures"]
+pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+
+KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+SESSION = {
+    "AWS_ACCESS_KEY_ID": TEMPORARY.access_key,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "AWS_SESSION_TOKEN": SESSION_TOKEN,
+}
+ROLE = "arn:aws:sts::123456789012:assumed-role/cache-reader/session"
+WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+
+SIGNED = """\
+credentials ok          0.1 ms  AKIA…MPLE, permanent, from static keys (AWS_ACCESS_KEY_ID)
+token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
+"""
+CONNECTED = f"""{SIGNED}\
+connect     ok          0.1 ms  127.0.0.1 port 6379
+"""
+SECURED = f"""{CONNECTED}\
+tls         ok          0.1 ms  TLSv1.3, certificate for localhost and 13 more, until 2099-12-31
+"""
+REFUSED = f"""{SECURED}\
+auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
+"""
+MAY_HAVE_CAUSED_THIS = "\nWhat may have caused this, the most likely first:\n"
+USUAL_CAUSES = """\
+2. User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user
+   name that differs from its id. See: aws elasticache describe-users --user-id my-iam-user
+3. The endpoint is an alias, so it does not show whether name, region and --serverless are
+   right: check them.
+4. A policy's condition, a permissions boundary or a service control policy forbids it.
+5. The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
+"""
+
+
+def policy(cache, user, action="elasticache:Connect"):
+    return f"""
+{{
+  "Version": "2012-10-17",
+  "Statement": [
+    {{
+      "Effect": "Allow",
+      "Action": "{action}",
+      "Resource": [
+        "{cache}",
+        "{user}"
+      ]
+    }}
+  ]
+}}
+"""
+
+
+UNKNOWN_POLICY = policy(
+    "arn:aws:elasticache:us-east-1:ACCOUNT-ID:replicationgroup:my-cache",
+    "arn:aws:elasticache:us-east-1:ACCOUNT-ID:user:my-iam-user",
+)
+
+
+@pytest.fixture
+def check(capsys, monkeypatch):
+    """Run the command, which must end with ``status``; return its output, in which nothing secret may be."""
+
+    def run(endpoint, *options, status=1, service="elasticache", environ=KEYS, region="us-east-1", trust=CA_FILE):
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        where = endpoint if isinstance(endpoint, str) else f"localhost:{endpoint.server_address[1]}"
+        trusted = ["--ca-file", trust] if trust else []
+        arguments = ["check", service, "my-iam-user", "my-cache", "--region", region, "--endpoint", where]
+        assert iamcacheauth.main([*arguments, *trusted, *options]) == status
+        stdout, stderr = capsys.readouterr()
+        assert_nothing_secret(stdout)
+        assert stderr == ""
+        assert max(map(len, stdout.splitlines())) <= 100 or max(map(len, stdout.split())) > 60
+        stdout = re.sub(r" +\d+\.\d ms  ", lambda found: "0.1 ms  ".rjust(len(found[0])), stdout)
+        stdout = re.sub(r"TLS failed: [a-z0-9 ]+", "TLS failed: …", stdout)
+        return re.sub(r"port \d+", "port 6379", stdout)
+
+    return run
+
+
+def assert_nothing_secret(output):
+    for secret in (SECRET_KEY, SESSION_TOKEN):
+        for start in range(len(secret) - 11):
+            assert secret[start : start + 12] not in output
+    assert not re.search("[0-9a-f]{20}", output)
+
+
+# --- what answers in the cache's place ---
+
+
+class Cache(Server):
+    """Gives one answer after the other, one per connection."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.commands = []
+        self.faults["connection"] = iter(answers)
+
+    def tls(self, answer, certificate="server.pem"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(AUTHORITY / certificate)
+
+        def talk(connection):
+            with context.wrap_socket(connection, server_side=True) as secured:
+                answer(secured)
+
+        self.faults["connection"] = iter([talk])
+
+    def replies(self, *replies):
+        """Answer commands over TLS, and stay until the client leaves."""
+
+        def talk(connection):
+            with connection.makefile("rb") as commands:
+                for answer in replies:
+                    self.commands.append(read_command(commands))
+                    connection.sendall(answer)
+                commands.read()
+
+        self.tls(talk)
+
+
+def read_command(file):
+    count = int(file.readline()[1:])
+    return [file.read(int(file.readline()[1:]) + 2)[:-2].decode() for _ in range(count)]
+
+
+@pytest.fixture
+def cache():
+    with Cache() as server:
+        yield server
+
+
+def test_it_works(cache, check):
+    cache.replies(b"+OK\r\n", b"+PONG\r\n")
+    expected = f"""{SECURED}\
+auth        ok          0.1 ms  OK
+ping        ok          0.1 ms  PONG
+"""
+    assert check(cache, status=0) == expected
+    (_, user, token), ping = cache.commands
+    assert (user, ping) == ("my-iam-user", ["PING"])
+    claims = dict(parse_qsl(token.partition("?")[2]))
+    assert token == iamcacheauth.presign(
+        iamcacheauth.StaticCredentials(ACCESS_KEY, SECRET_KEY),
+        service="elasticache",
+        region="us-east-1",
+        host="my-cache",
+        params=[("Action", "connect"), ("User", "my-iam-user")],
+        timestamp=claims["X-Amz-Date"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "options", "row"),
+    [
+        ("elasticache", ["--serverless"], "user my-iam-user, serverless my-cache, region us-east-1"),
+        ("memorydb", [], "user my-iam-user, memorydb my-cache, region us-east-1"),
+    ],
+)
+def test_other_services(cache, check, service, options, row):
+    cache.replies(b"+OK\r\n", b"+PONG\r\n")
+    output = check(cache, *options, service=service, status=0)
+    assert output.splitlines()[1] == f"token       ok          0.1 ms  {row}"
+    claims = dict(parse_qsl(cache.commands[0][2].partition("?")[2]))
+    assert claims["X-Amz-Credential"].split("/")[3] == service
+    assert ("ResourceType" in claims) == bool(options)
+
+
+# --- credentials ---
+
+
+def test_credentials_that_a_server_hands_out(cache, check):
+    cache.replies(b"+OK\r\n", b"+PONG\r\n")
+    with Container() as container:
+        container.issued["Expiration"] = "2099-01-01T00:00:00Z"
+        output = check(cache, environ=container.environ, status=0)
+    assert output.startswith(
+        """\
+credentials ok          0.1 ms  ASIA…MPLE, temporary, until 2099-01-01T00:00:00Z, from container
+                                credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI)
+token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
+"""
+    )
+
+
+def test_no_credentials(check):
+    expected = """\
+credentials FAILED      0.1 ms  no credentials: none of AWS_ACCESS_KEY_ID,
+                                AWS_WEB_IDENTITY_TOKEN_FILE,
+                                AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and
+                                AWS_CONTAINER_CREDENTIALS_FULL_URI is set, and
+                                AWS_EC2_METADATA_DISABLED rules out EC2 instance metadata
+
+To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
+"""
+    assert check("localhost", environ={}) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "seen"),
+    [
+        (
+            {"AWS_ACCESS_KEY_ID": ACCESS_KEY},
+            """\
+static keys: AWS_SECRET_ACCESS_KEY is not set, but the other one
+                                of the two keys is
+""",
+        ),
+        (
+            {**SESSION, "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"},
+            """\
+static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says
+                                that they expired at 2020-01-01T00:00:00Z
+""",
+        ),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"},
+            """\
+container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI):
+                                Connection refused
+""",
+        ),
+    ],
+)
+def test_credentials_that_cannot_be_had(check, environ, seen):
+    output = check("localhost", environ=environ)
+    assert output.startswith(f"credentials FAILED      0.1 ms  {seen}\nTo use a profile")
+
+
+def test_a_session_token_that_was_lost_shows_before_connecting(check):
+    expected = """\
+credentials ok          0.1 ms  ASIA…MPLE, permanent, from static keys (AWS_ACCESS_KEY_ID)
+token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
+  warning: A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as
+           well.
+connect     FAILED      0.1 ms  nowhere.example: the name does not resolve
+
+What may have caused this, the most likely first:
+1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
+   console.
+2. This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS
+   support on?
+"""
+    assert check("nowhere.example", environ={**SESSION, "AWS_SESSION_TOKEN": ""}) == expected
+
+
+# --- the endpoint, compared with the arguments ---
+
+NO_TLS_FORM = "Endpoints of this form belong to caches without encryption in transit, which IAM needs."
+MATCHING = {
+    "elasticache": [
+        "master.my-cache.abc123.use1.cache.amazonaws.com",
+        "replica.my-cache.abc123.use1.cache.amazonaws.com",
+        "clustercfg.my-cache.abc123.use1.cache.amazonaws.com",
+        "my-cache-001.my-cache.abc123.use1.cache.amazonaws.com",
+        "my-cache-0002-001.my-cache.abc123.use1.cache.amazonaws.com",
+        "MASTER.My-Cache.abc123.use1.cache.amazonaws.com:6380",
+    ],
+    "serverless": [
+        "my-cache-x2e9hv.serverless.use1.cache.amazonaws.com",
+        "my-cache-x2e9hv.public.serverless.use1.cache.amazonaws.com",
+    ],
+    "memorydb": [
+        "clustercfg.my-cache.abc123.memorydb.us-east-1.amazonaws.com",
+        "my-cache-0002-001.my-cache.abc123.memorydb.us-east-1.amazonaws.com",
+    ],
+    "not compared": [
+        "cache.example",
+        "10.0.0.1",
+        "[fd00::1]:6380",
+        "my-nlb-0123456789abcdef.elb.us-west-2.amazonaws.com",
+        "ec2-192-0-2-1.compute-1.amazonaws.com",
+        "amazonaws.com",
+        "cache.amazonaws.com",
+        "memorydb.us-east-1.amazonaws.com",
+    ],
+}
+WITHOUT_TLS = {
+    "elasticache": [
+        "my-cache.abc123.ng.0001.use1.cache.amazonaws.com",
+        "my-cache-ro.abc123.ng.0001.use1.cache.amazonaws.com",
+        "my-cache.abc123.0001.use1.cache.amazonaws.com",
+        "my-cache-001.abc123.0001.use1.cache.amazonaws.com",
+        "my-cache-0001-001.abc123.0001.use1.cache.amazonaws.com",
+        "my-cache.abc123.clustercfg.use1.cache.amazonaws.com",
+    ],
+    "memorydb": [
+        "my-cache.abc123.clustercfg.memorydb.us-east-1.amazonaws.com",
+        "my-cache-0002-001.abc123.0002.memorydb.us-east-1.amazonaws.com",
+    ],
+}
+
+
+@pytest.fixture
+def warnings(check, monkeypatch):
+    """What check warns of before it fails to find the endpoint."""
+
+    def nowhere(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+
+    def run(endpoint, service="elasticache", **options):
+        if service == "serverless":
+            arguments, service = ["--serverless"], "elasticache"
+        else:
+            arguments = []
+        output = check(endpoint, *arguments, service=service, **options)
+        assert f"{unbracketed(endpoint)}: the name does not resolve" in " ".join(output.split())
+        lines = re.findall("^  warning: (.*(?:\n           .*)*)", output, re.MULTILINE)
+        return [" ".join(line.split()) for line in lines]
+
+    return run
+
+
+def unbracketed(endpoint):
+    return re.sub(r":\d+$|[\[\]]", "", endpoint.lower())
+
+
+def each(forms):
+    return [(service, endpoint) for service, endpoints in forms.items() for endpoint in endpoints]
+
+
+@pytest.mark.parametrize(("service", "endpoint"), each(MATCHING))
+def test_an_endpoint_that_fits(warnings, service, endpoint):
+    services = ("elasticache", "serverless", "memorydb") if service == "not compared" else (service,)
+    assert [warnings(endpoint, service) for service in services] == [[]] * len(services)
+
+
+@pytest.mark.parametrize(("service", "endpoint"), each(WITHOUT_TLS))
+def test_an_endpoint_of_a_cache_without_tls(warnings, service, endpoint):
+    assert warnings(endpoint, service) == [NO_TLS_FORM]
+
+
+@pytest.mark.parametrize(
+    ("service", "endpoint", "expected"),
+    [
+        (
+            "elasticache",
+            "my-cache-x2e9hv.serverless.use1.cache.amazonaws.com",
+            ["The endpoint is of a serverless cache: add --serverless."],
+        ),
+        (
+            "serverless",
+            "master.my-cache.abc123.use1.cache.amazonaws.com",
+            ["The endpoint is not of a serverless cache: leave out --serverless."],
+        ),
+        (
+            "memorydb",
+            "master.my-cache.abc123.use1.cache.amazonaws.com",
+            ["The endpoint is one of elasticache: use check elasticache."],
+        ),
+        (
+            "elasticache",
+            "clustercfg.my-cache.abc123.memorydb.us-east-1.amazonaws.com",
+            ["The endpoint is one of memorydb: use check memorydb."],
+        ),
+        (
+            "memorydb",
+            "clustercfg.my-cache.abc123.memorydb.eu-west-1.amazonaws.com",
+            ["The endpoint is in eu-west-1, but the token is signed for us-east-1."],
+        ),
+        (
+            "elasticache",
+            "other-cache-x2e9hv.serverless.euw2.cache.amazonaws.com",
+            [
+                "The endpoint is of a serverless cache: add --serverless.",
+                "The endpoint is that of other-cache, but the token is signed for my-cache.",
+                "The endpoint is in euw2, but the token is signed for us-east-1, which is use1.",
+            ],
+        ),
+    ],
+)
+def test_an_endpoint_that_does_not_fit(warnings, service, endpoint, expected):
+    assert warnings(endpoint, service) == expected
+
+
+@pytest.mark.parametrize(
+    "endpoint", [endpoint for endpoint in MATCHING["elasticache"] + WITHOUT_TLS["elasticache"] if "abc123" in endpoint]
+)
+def test_another_caches_endpoint(warnings, endpoint):
+    other = endpoint.replace("my-cache", "other").replace("My-Cache", "other")
+    found = [warning for warning in warnings(other) if warning != NO_TLS_FORM]
+    # The node of a cache without TLS does not tell its name for sure.
+    unsure = re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", other)
+    assert found == ([] if unsure else ["The endpoint is that of other, but the token is signed for my-cache."])
+
+
+REGION_CODES = {
+    "us-east-1": "use1",
+    "us-east-2": "use2",
+    "us-west-1": "usw1",
+    "us-west-2": "usw2",
+    "us-gov-west-1": "usgw1",
+    "us-gov-east-1": "usge1",
+    "ca-central-1": "cac1",
+    "ca-west-1": "caw1",
+    "mx-central-1": "mxc1",
+    "sa-east-1": "sae1",
+    "eu-west-1": "euw1",
+    "eu-west-3": "euw3",
+    "eu-central-1": "euc1",
+    "eu-central-2": "euc2",
+    "eu-north-1": "eun1",
+    "eu-south-2": "eus2",
+    "af-south-1": "afs1",
+    "me-south-1": "mes1",
+    "me-central-1": "mec1",
+    "il-central-1": "ilc1",
+    "ap-east-1": "ape1",
+    "ap-south-1": "aps1",
+    "ap-south-2": "aps2",
+    "ap-northeast-1": "apne1",
+    "ap-northeast-3": "apne3",
+    "ap-southeast-1": "apse1",
+    "ap-southeast-7": "apse7",
+    "cn-north-1": "cnn1",
+    "cn-northwest-1": "cnw1",
+}
+
+
+@pytest.mark.parametrize(("region", "code"), REGION_CODES.items(), ids=REGION_CODES)
+def test_region_codes(warnings, region, code):
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    endpoint = f"master.my-cache.abc123.{code}.cache.{suffix}"
+    assert warnings(endpoint, region=region) == []
+    assert warnings(endpoint, region="eu-west-2") == [
+        f"The endpoint is in {code}, but the token is signed for eu-west-2, which is euw2."
+    ]
+    cluster = f"clustercfg.my-cache.abc123.memorydb.{region}.{suffix}"
+    assert warnings(cluster, "memorydb", region=region) == []
+
+
+# --- connecting ---
+
+
+@pytest.mark.parametrize("endpoint", ["nowhere.example", "a..example", "nowhere.example:6380"])
+def test_a_name_that_does_not_resolve(check, endpoint):
+    host = endpoint.partition(":")[0]
+    expected = f"""{SIGNED}\
+connect     FAILED      0.1 ms  {host}: the name does not resolve
+{MAY_HAVE_CAUSED_THIS}\
+1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
+   console.
+2. This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS
+   support on?
+"""
+    assert check(endpoint) == expected
+
+
+def test_a_name_that_cannot_exist(check):
+    assert "the name does not resolve" in check(f"{'long' * 16}.example")
+
+
+def test_nothing_listens(check):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        output = check(f"127.0.0.1:{bound.getsockname()[1]}")
+    expected = f"""{SIGNED}\
+connect     FAILED      0.1 ms  127.0.0.1 port 6379: connection refused
+
+Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
+and 6380.
+"""
+    assert output == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, what a full queue does differs")
+def test_packets_that_get_lost(check):
+    """As behind a security group: here, it is a full queue that drops them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        output = check(f"localhost:{full.getsockname()[1]}", "--timeout", "0.3")
+    expected = f"""{SIGNED}\
+connect     FAILED      0.1 ms  127.0.0.1 port 6379: no complete answer in time
+{MAY_HAVE_CAUSED_THIS}\
+1. The cache's security group does not let this machine in: it needs an inbound rule for this
+   port.
+2. This machine is outside the cache's VPC, without peering or a VPN: caches have private
+   addresses.
+3. A network ACL, a route table or this machine's own security group drops the packets.
+"""
+    assert output == expected
+
+
+# --- TLS ---
+
+NOT_A_CACHE = f"""{MAY_HAVE_CAUSED_THIS}\
+1. What answers is not ElastiCache or MemoryDB: compare host and port with the console.
+2. Something between here and the cache cuts or changes connections.
+"""
+INTERCEPTED = "2. Something between here and the cache answers in its place.\n"
+
+
+def echo(connection):
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            break
+        connection.sendall(data)
+
+
+def leave(connection):
+    connection.recv(1)
+
+
+def patience_until(seen):
+    """Options that do not make a test wait the whole five seconds for what does not come."""
+    return ["--timeout", "1"] if seen.endswith("in time") else []
+
+
+NO_TLS = {
+    "closes at once": (lambda connection: None, "the connection was closed"),
+    "closes after the first byte": (leave, "the connection was closed"),
+    "says nothing": (silence, "no complete answer in time"),
+    "HTTP": (reply(400, "no"), "TLS failed: …"),
+    "echo": (echo, "TLS failed: …"),
+    "a byte from time to time": (drip(b"\x16\x03\x03\x40\0\2", b"\0"), "no complete answer in time"),
+    "100 MB": (flood(b"\x16\x03\x03\x40\0", b"\0"), "TLS failed: …"),
+}
+
+
+@pytest.mark.parametrize(("answer", "seen"), NO_TLS.values(), ids=NO_TLS)
+def test_no_tls(cache, check, answer, seen):
+    cache.faults["connection"] = itertools.repeat(answer)
+    expected = f"{CONNECTED}tls         FAILED      0.1 ms  no TLS here: {seen}\n{NOT_A_CACHE}"
+    assert check(cache, *patience_until(seen)) == expected
+
+
+@pytest.mark.parametrize("says", [b"-NOAUTH Authentication required.\r\n", b"+PONG\r\n"])
+def test_a_redis_without_tls(cache, check, says):
+    """It waits for the end of a line, which the start of TLS does not bring; see the other suite for a real one."""
+
+    def plaintext(connection):
+        line = connection.recv(65536)
+        if not line.endswith(b"\n"):
+            silence(connection)
+        connection.sendall(says)
+
+    cache.faults["connection"] = itertools.repeat(plaintext)
+    expected = f"""{CONNECTED}\
+tls         FAILED      0.1 ms  this port speaks plaintext
+{MAY_HAVE_CAUSED_THIS}\
+1. Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed
+   in place).
+2. This is another server, or another port, than the cache's TLS port.
+"""
+    assert check(cache, "--timeout", "1") == expected
+
+
+def test_an_unknown_authority(cache, check):
+    cache.tls(silence)
+    expected = f"""{CONNECTED}\
+tls         FAILED      0.1 ms  the certificate is not trusted: unable to get local issuer
+                                certificate
+{MAY_HAVE_CAUSED_THIS}\
+1. This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give
+   --ca-file.
+{INTERCEPTED}"""
+    assert check(cache, trust="") == expected
+
+
+def test_a_certificate_for_another_name(cache, check, resolver):
+    resolver.routes["cache.example", 6379] = cache
+    cache.tls(silence)
+    expected = f"""{CONNECTED}\
+tls         FAILED      0.1 ms  the certificate is not trusted: Hostname mismatch, certificate
+                                is not valid for 'cache.example'.
+{MAY_HAVE_CAUSED_THIS}\
+1. The endpoint is an alias or an address, which the certificate does not name: use the endpoint
+   that AWS shows.
+{INTERCEPTED}"""
+    assert check("cache.example") == expected
+
+
+def test_a_certificate_for_another_address(cache, check, resolver):
+    resolver.routes["10.0.0.1", 6379] = cache
+    cache.tls(silence)
+    output = check("10.0.0.1")
+    assert "IP address mismatch" in output
+    assert "1. The endpoint is an alias or an address" in output
+
+
+def test_an_expired_certificate(cache, check):
+    cache.tls(silence, "expired.pem")
+    expected = f"""{CONNECTED}\
+tls         FAILED      0.1 ms  the certificate is not trusted: certificate has expired
+{MAY_HAVE_CAUSED_THIS}\
+1. This machine's clock is wrong, or the certificate was not renewed in time.
+{INTERCEPTED}"""
+    assert check(cache, trust=str(AUTHORITY / "expired.pem")) == expected
+
+
+def test_a_certificate_with_its_name_in_the_subject_only(cache, check):
+    cache.tls(leave, "nameless.pem")
+    output = check(cache, trust=str(AUTHORITY / "nameless.pem"))
+    assert "tls         ok          0.1 ms  TLSv1.3, certificate for localhost, until 2099-12-31\n" in output
+
+
+# --- AUTH and PING ---
+
+
+def after_the_command(answer):
+    def talk(connection):
+        connection.recv(65536)
+        answer(connection)
+
+    return talk
+
+
+NO_ANSWERS = {
+    "closes at once": (lambda connection: None, "the connection was closed"),
+    "closes after the command": (leave, "the connection was closed"),
+    "says nothing": (silence, "no complete answer in time"),
+    "HTTP": (after_the_command(reply(400, "no")), "it does not speak the Redis protocol"),
+    "echo": (echo, "it does not speak the Redis protocol"),
+    "a byte from time to time": (drip(b"+", b"O"), "no complete answer in time"),
+    "100 MB": (flood(b"+OK", b" "), "it does not speak the Redis protocol"),
+    "another type": (after_the_command(raw(b"$-1\r\n")), "it does not speak the Redis protocol"),
+    "another status": (after_the_command(raw(b"+QUEUED\r\n")), "it does not speak the Redis protocol"),
+    "binary": (after_the_command(raw(b"\0\xff\n")), "it does not speak the Redis protocol"),
+}
+
+
+@pytest.mark.parametrize(("answer", "seen"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_not_redis(cache, check, answer, seen):
+    cache.tls(answer)
+    expected = f"{SECURED}auth        FAILED      0.1 ms  no answer to AUTH: {seen}\n{NOT_A_CACHE}"
+    assert check(cache, *patience_until(seen)) == expected
+
+
+ERRORS = {
+    "NOPERM this user has no permissions to run the 'ping' command": """\
+The login worked, but the user's access string does not allow this command, which is no fault of
+IAM.
+""",
+    "NOAUTH Authentication required.": """\
+The server forgot the login: something between here and the cache changes connections.
+""",
+    "MOVED 3999 10.0.0.2:6379": """\
+This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.
+""",
+    "LOADING Redis is loading the dataset in memory": """\
+The server does not take this PING, and says why.
+""",
+}
+
+
+@pytest.mark.parametrize(("error", "explanation"), ERRORS.items())
+def test_a_ping_that_is_refused(cache, check, error, explanation):
+    cache.replies(b"+OK\r\n", f"-{error}\r\n".encode())
+    expected = f"""{SECURED}\
+auth        ok          0.1 ms  OK
+ping        FAILED      0.1 ms  {error}
+
+{explanation}"""
+    assert check(cache) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "explanation"),
+    [
+        (
+            "ERR wrong number of arguments for 'auth' command",
+            "The server knows no users, as Redis before version 6: it is another server, or an old one.",
+        ),
+        ("ERR max number of clients reached", "The server does not take this AUTH, and says why."),
+    ],
+)
+def test_a_login_that_is_refused_with_another_word(cache, check, error, explanation):
+    cache.replies(f"-{error}\r\n".encode())
+    assert check(cache) == f"{SECURED}auth        FAILED      0.1 ms  {error}\n\n{explanation}\n"
+
+
+def test_a_server_that_repeats_the_token(cache, check):
+    def repeat(connection):
+        with connection.makefile("rb") as commands:
+            token = read_command(commands)[2]
+            connection.sendall(f"-ERR nobody knows {token[token.index('X-Amz-Sec') :]} {unquote(token)}\r\n".encode())
+            commands.read()
+
+    cache.tls(repeat)
+    expected = f"""{SECURED}\
+auth        FAILED      0.1 ms  ERR nobody knows X-Amz-Security-Token=…
+
+The server does not take this AUTH, and says why.
+""".replace("AKIA…MPLE, permanent", "ASIA…MPLE, temporary")
+    assert check(cache, environ=SESSION) == expected
+
+
+# --- WRONGPASS: whose credentials are these? ---
+
+
+class CallerIdentity(Server):
+    """STS, which says whose credentials signed, or what is wrong with them."""
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(AUTHORITY / "server.pem")
+    arn = ROLE
+
+    @property
+    def environ(self):
+        return {**SESSION, "AWS_ENDPOINT_URL_STS": self.url, "AWS_CA_BUNDLE": CA_FILE}
+
+    def serve(self, request):
+        demand(request.method == "GET" and request.target.startswith("/?Action=GetCallerIdentity&"), 405, "GET")
+        signed = dict(parse_qsl(request.target.partition("?")[2]))
+        demand(signed["Version"] == "2011-06-15", 400, "another version")
+        url = iamcacheauth.presign(
+            TEMPORARY,
+            service="sts",
+            region="us-east-1",
+            host=request.headers["Host"],
+            params=[("Action", "GetCallerIdentity"), ("Version", "2011-06-15")],
+            timestamp=signed["X-Amz-Date"],
+        )
+        demand(url == f"{request.headers['Host']}{request.target}", 403, "another signature")
+        account = self.arn.split(":")[4]
+        return "identity", reply(
+            200,
+            '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+            f"<Arn>{escape(self.arn)}</Arn><UserId>AROA</UserId><Account>{account}</Account>"
+            "</GetCallerIdentityResult></GetCallerIdentityResponse>",
+            self.date(),
+        )
+
+    @staticmethod
+    def date(offset=0):
+        return time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + offset))
+
+
+@pytest.fixture
+def sts():
+    with CallerIdentity() as server:
+        yield server
+
+
+@pytest.fixture
+def refused(cache, check):
+    """The output that follows on WRONGPASS."""
+
+    def run(environ, *options, **settings):
+        cache.replies(WRONGPASS)
+        output = check(cache, *options, environ=environ, **settings)
+        assert "WRONGPASS" in output
+        return output.partition("user is disabled.\n")[2]
+
+    return run
+
+
+def test_a_refused_login_is_shown_in_full(cache, check, sts):
+    cache.replies(WRONGPASS)
+    sts.arn = "arn:aws:iam::123456789012:user/somebody"
+    expected = f"""{REFUSED}\
+identity    ok          0.1 ms  arn:aws:iam::123456789012:user/somebody
+
+What may have caused this, the most likely first:
+1. IAM does not let arn:aws:iam::123456789012:user/somebody connect: attach the policy below to
+   it.
+2. User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user
+   name that differs from its id. See: aws elasticache describe-users --user-id my-iam-user
+3. The endpoint is an alias, so it does not show whether name, region and --serverless are
+   right: check them.
+4. A policy's condition, a permissions boundary or a service control policy forbids it.
+5. The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
+
+{{
+  "Version": "2012-10-17",
+  "Statement": [
+    {{
+      "Effect": "Allow",
+      "Action": "elasticache:Connect",
+      "Resource": [
+        "arn:aws:elasticache:us-east-1:123456789012:replicationgroup:my-cache",
+        "arn:aws:elasticache:us-east-1:123456789012:user:my-iam-user"
+      ]
+    }}
+  ]
+}}
+""".replace("AKIA…MPLE, permanent", "ASIA…MPLE, temporary")
+    assert check(cache, environ=sts.environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "options", "region", "arn", "expected"),
+    [
+        (
+            "elasticache",
+            ["--serverless"],
+            "us-east-1",
+            ROLE,
+            policy(
+                "arn:aws:elasticache:us-east-1:123456789012:serverlesscache:my-cache",
+                "arn:aws:elasticache:us-east-1:123456789012:user:my-iam-user",
+            ),
+        ),
+        (
+            "memorydb",
+            [],
+            "us-east-1",
+            ROLE,
+            policy(
+                "arn:aws:memorydb:us-east-1:123456789012:cluster/my-cache",
+                "arn:aws:memorydb:us-east-1:123456789012:user/my-iam-user",
+                "memorydb:Connect",
+            ),
+        ),
+    ],
+)
+def test_the_policy_to_paste(refused, sts, service, options, region, arn, expected):
+    after = refused(sts.environ, *options, service=service)
+    assert after.endswith(expected)
+    assert "1. IAM does not let role cache-reader connect: attach the policy below to it.\n" in after
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_the_policy_of_another_partition_also_without_sts(refused, region, partition):
+    assert refused({**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}, region=region).endswith(
+        policy(
+            f"arn:{partition}:elasticache:{region}:ACCOUNT-ID:replicationgroup:my-cache",
+            f"arn:{partition}:elasticache:{region}:ACCOUNT-ID:user:my-iam-user",
+        )
+    )
+
+
+def test_sts_is_asked_in_the_region_of_the_cache(refused, sts, resolver):
+    resolver.routes["sts.us-east-1.amazonaws.com", 443] = sts
+    after = refused({**SESSION, "AWS_CA_BUNDLE": CA_FILE, "AWS_REGION": "eu-west-1"})
+    assert after.startswith(f"identity    ok          0.1 ms  {ROLE}\n")
+
+
+UNREACHABLE = {
+    "refuses": ([], "Connection refused"),
+    "says nothing": ([silence], "no complete answer in time"),
+    "closes": ([lambda connection: None] * 2, "the connection was closed"),
+    "no TLS": ([after_the_command(reply(400, "no"))], "TLS failed: …"),
+}
+
+
+@pytest.mark.parametrize(("answers", "reason"), UNREACHABLE.values(), ids=UNREACHABLE)
+def test_sts_cannot_be_asked(refused, answers, reason):
+    with Cache(*answers) as sts:
+        environ = {**KEYS, "AWS_ENDPOINT_URL_STS": sts.url if answers else "http://127.0.0.1:1"}
+        after = refused(environ, *patience_until(reason))
+    assert after == (
+        f"""\
+identity    skipped     0.1 ms  STS cannot be asked: {reason}
+{MAY_HAVE_CAUSED_THIS}\
+1. IAM does not let the identity behind these credentials connect: attach the policy below to
+   it.
+{USUAL_CAUSES}{UNKNOWN_POLICY}"""
+    )
+
+
+PROVEN = {
+    "expired": (
+        sts_error(403, "ExpiredToken", "The security token included in the request is expired"),
+        """\
+identity    FAILED      0.1 ms  STS: ExpiredToken The security token included in the request is
+                                expired
+
+The credentials have expired: get new ones. A token lives no longer than what it was signed
+with.
+""",
+    ),
+    "unknown": (
+        sts_error(403, "InvalidClientTokenId", "The security token included in the request is invalid."),
+        """\
+identity    FAILED      0.1 ms  STS: InvalidClientTokenId The security token included in the
+                                request is invalid.
+
+AWS does not know these keys: they were deleted or switched off, or the session token is missing
+or belongs to others.
+""",
+    ),
+    "secret": (
+        sts_error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match."),
+        """\
+identity    FAILED      0.1 ms  STS: SignatureDoesNotMatch The request signature we calculated
+                                does not match.
+
+The secret key does not belong to the access key: copy the pair anew.
+""",
+    ),
+    "clock, by its message": (
+        sts_error(
+            403, "SignatureDoesNotMatch", "Signature expired: 20260102T000000Z is now earlier than 20260103T000000Z"
+        ),
+        """\
+identity    FAILED      0.1 ms  STS: SignatureDoesNotMatch Signature expired: 20260102T000000Z
+                                is now earlier than 20260103T000000Z
+
+This machine's clock is wrong: set it, or run a time service.
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), PROVEN.values(), ids=PROVEN)
+def test_sts_knows_what_is_wrong(refused, sts, answer, expected):
+    sts.faults["identity"] = iter([answer])
+    assert refused(sts.environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("offset", "by"), [(7230, "2 h behind"), (-7230, "2 h ahead"), (-330, "5 min ahead"), (930, "15 min behind")]
+)
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_wrong_clock(refused, sts, offset, by, status):
+    date = sts.date(offset)
+    body = f"<R><Arn>{ROLE}</Arn></R>" if status == 200 else "<R><Code>SignatureDoesNotMatch</Code></R>"
+    sts.faults["identity"] = iter([reply(status, body, date)])
+    after = refused(sts.environ)
+    told = re.sub(r" \d\d s ", " ", after.splitlines()[-1])
+    assert told == f"This machine's clock is wrong ({by}): set it, or run a time service."
+
+
+@pytest.mark.parametrize("offset", [-290, 0, 890])
+def test_a_clock_that_is_off_by_no_more_than_the_services_allow(refused, sts, offset):
+    sts.faults["identity"] = iter([reply(200, f"<R><Arn>{ROLE}</Arn></R>", sts.date(offset))])
+    assert "clock" not in refused(sts.environ)
+
+
+INCONCLUSIVE = {
+    "its own fault": (sts_error(500, "InternalFailure", "Sorry."), "STS: InternalFailure Sorry."),
+    "throttled": (sts_error(400, "Throttling", "Rate exceeded"), "STS: Throttling Rate exceeded"),
+    "another server": (reply(200, "<html><p>Welcome</html>"), "STS: HTTP status 200"),
+    "a proxy": (reply(407, ""), "STS: HTTP status 407"),
+    "nonsense": (reply(404, b"\0\xff", "Date: yesterday"), "STS: HTTP status 404"),
+    "no date": (reply(503, "", "Date: Mon, 99 Foo 2026"), "STS: HTTP status 503"),
+}
+
+
+@pytest.mark.parametrize(("answer", "seen"), INCONCLUSIVE.values(), ids=INCONCLUSIVE)
+def test_sts_says_nothing_of_use(refused, sts, answer, seen):
+    sts.faults["identity"] = iter([answer])
+    after = refused(sts.environ)
+    assert after.startswith(f"identity    FAILED      0.1 ms  {seen}\n{MAY_HAVE_CAUSED_THIS}1. IAM does not let")
+    assert after.endswith(USUAL_CAUSES + UNKNOWN_POLICY)
+
+
+def test_an_error_that_quotes_the_request(refused, sts):
+    """Some services do; with temporary keys, the session token is part of it."""
+
+    def quoting(connection):
+        query = sts.requests[-1].target.partition("?")[2]
+        sts_error(403, "SignatureDoesNotMatch", f"It should have been 'GET / {query} {unquote(query)}'")(connection)
+
+    sts.faults["identity"] = iter([quoting])
+    after = " ".join(refused(sts.environ).split())
+    assert "STS: SignatureDoesNotMatch It should have been 'GET / Action=GetCallerIdentity" in after
+    assert "The secret key does not belong to the access key" in after
+
+
+# --- usage ---
+
+NO_ENDPOINTS = [
+    "",
+    ":6379",
+    "a b",
+    "a:b",
+    "a:65536",
+    "a/b",
+    "me@a",
+    "rediss://a:6379",
+    "a?b",
+    "a#b",
+    "[::1",
+    "é.example",
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "the following arguments are required: --endpoint"),
+        (["--endpoint"], "--endpoint: expected one argument"),
+        *((["--endpoint", endpoint], "HOST:PORT") for endpoint in NO_ENDPOINTS),
+        (["--endpoint", "a", "--timeout", "0"], "timeout: a positive number of seconds is wanted"),
+        (["--endpoint", "a", "--timeout", "nan"], "timeout: a positive number of seconds is wanted"),
+        (["--endpoint", "a", "--timeout", "soon"], "usage"),
+        (["--endpoint", "a", "--ca-file", "nowhere.pem"], "--ca-file: a file of PEM certificates is wanted: No such"),
+        (["--endpoint", "a", "--ca-file", __file__], "--ca-file: a file of PEM certificates is wanted: "),
+        (["--endpoint", "a", "--region", "us-east-1a"], "availability zone of us-east-1"),
+        (["--endpoint", "a", "--password", "hunter2"], "usage"),
+    ],
+)
+def test_wrong_usage(capsys, monkeypatch, options, says):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert iamcacheauth.main(["check", "elasticache", "my-iam-user", "my-cache", *options]) == 2
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert re.fullmatch("iamcacheauth: .*\n", stderr)
+    assert says in stderr
+    assert "hunter2" not in stderr
+
+
+def test_an_endpoint_for_the_name(capsys):
+    name = "my-cache-x2e9hv.serverless.use1.cache.amazonaws.com"
+    arguments = ["check", "elasticache", "me", name, "--region", "us-east-1", "--endpoint", name]
+    assert iamcacheauth.main(arguments) == 2
+    assert capsys.readouterr() == (
+        "",
+        "iamcacheauth: cache: the name of the cache is wanted, not its endpoint or ARN; it is probably 'my-cache'\n",
+    )
+
+
+def test_interrupted(cache, check, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(socket, "getaddrinfo", interrupt)
+    assert check("localhost", status=130) == SIGNED
