@@ -329,7 +329,7 @@ def auth_with_keys_for(seconds: float, fetches: list[float]) -> Any:
     numbers = itertools.count()
 
     def fetch() -> Any:
-        time.sleep(0.005)
+        time.sleep(0.01)
         fetches.append(time.time() + seconds)
         return iamcacheauth.StaticCredentials(f"ASIA{next(numbers):09}EXAMPLE", *KEYS[1:], fetches[-1])
 
@@ -346,11 +346,11 @@ def crowd_rows(
     seen: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in tokens}
     for _, name in itertools.product(range(max(1, rounds // 4)), tokens):
         alone, together = tokens[name]
-        single, _ = run_threads(alone, 1, 50 * rounds, time.perf_counter)
+        single, _ = run_threads(alone, 1, 1000 * rounds, time.perf_counter)
         figures = []
         for clock in (time.perf_counter, time.thread_time):
             fetches.clear()
-            each, durations = run(together, size, 50 * rounds, clock)
+            each, durations = run(together, size, 1000 * rounds, clock)
             # The callers that fetch are left out: they wait so that the others need not.
             figures += [(each, single), (durations[-1 - len(fetches)], median(durations))]
         seen[name].append(figures)
@@ -365,17 +365,16 @@ def crowd_rows(
         yield Row(f"{crowd}, {figure}", "µs", base, ratios, values)
 
 
-def run_threads(token: Callable, size: int, batches: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
+def run_threads(token: Callable, size: int, calls: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
     """Seconds per token of all together, and how long the calls took by ``clock``, the longest last."""
     durations: list[float] = []
-    work = iter(range(batches))  # whoever is free takes the next
+    work = iter(range(calls))  # whoever is free takes the next one
 
     def caller() -> None:
         for _ in work:
-            for _ in range(10):
-                started = clock()
-                token()
-                durations.append(clock() - started)
+            started = clock()
+            token()
+            durations.append(clock() - started)
 
     threads = [threading.Thread(target=caller) for _ in range(size)]
     started = time.perf_counter()
@@ -386,17 +385,17 @@ def run_threads(token: Callable, size: int, batches: int, clock: Callable[[], fl
     return (time.perf_counter() - started) / len(durations), sorted(durations)
 
 
-def run_tasks(token: Callable, size: int, batches: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
+def run_tasks(token: Callable, size: int, calls: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
     durations: list[float] = []
-    work = iter(range(batches))
+    work = iter(range(calls))
 
     async def caller() -> None:
-        for _ in work:
-            for _ in range(10):
-                started = clock()
-                await token()
-                durations.append(clock() - started)
-            await asyncio.sleep(0)
+        for call in work:
+            started = clock()
+            await token()
+            durations.append(clock() - started)
+            if call % 10 == 0:
+                await asyncio.sleep(0)  # let another one go on
 
     async def crowd() -> None:
         await asyncio.gather(*(caller() for _ in range(size)))
@@ -414,7 +413,7 @@ No bytecode: of the file and of the peers with what they depend on; the standard
 Floor: import hashlib, hmac, time; SHA-256 of 1,063 bytes, HMAC-SHA-256 of 130 bytes, one timestamp.
 Tokens: processor time; keys have a session token of 720 characters.
 Memory: peak resident size, less that of the floor's process. Size: as du counts, with bytecode and dependencies.
-Threads and tasks: one generator, whose credentials are being renewed all the time, 5 ms each; the callers
+Threads and tasks: one generator, whose credentials are being renewed all the time, 10 ms each; the callers
 that fetch are left out. Work: processor time of the call's own thread."""
 
 
