@@ -34,7 +34,7 @@ def refusal(argument, call, *args, **kwargs):
     [
         *(None, 5, b"iam-user", ["iam-user"], "", " ", "iam user", "iam-user\n", "\tiam-user", "iam\u00a0user"),
         *("iam\u2028user", "iam\x00user", "iam\x7fuser", "iam\x85user", "iam-user\ud800"),
-        *("iam-user\u200b", "\ufeffiam-user"),
+        *("iam-user\u200b", "iam\u2060user", "\ufeffiam-user"),
     ],
 )
 def test_user(noun, user):
@@ -99,6 +99,8 @@ def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
     ("endpoint", "name"),
     [
         ("my-name:6379", "my-name"),
+        ("rediss://my-name:6379/0", "my-name"),
+        ("rediss://my-name", "my-name"),
         ("master.serverless.ameaqx.use1.cache.amazonaws.com", "serverless"),
         ("master.master.ameaqx.use1.cache.amazonaws.com", "master"),
         ("public-name-x2e9hv.public.serverless.use1.cache.amazonaws.com", "public-name"),

@@ -250,6 +250,8 @@ def test_presign_keeps_the_host_as_written_but_signs_it_as_sent():
         *[("region", value) for value in ("", None, "a/b", "us-east-1\n")],
         *[("timestamp", value) for value in ("", None, 5, "20260102", "2026-01-02T03:04:05Z", f"{TIMESTAMP}\n")],
         *[("timestamp", value) for value in ("20260102t030405z", "20260102T030405", "\uff120260102T030405Z")],
+        *[("timestamp", value) for value in ("20260102x030405Z", "20260102T030405x", "2026010xT030405Z")],
+        *[("timestamp", value) for value in ("20260102Tx30405Z", "20260102T03040xZ")],
         *[("expires", value) for value in (0, -1, 604801, 900.0, "900", None, True)],
         *[("params", value) for value in NOT_PAIRS],
         *[("params", [(f"X-Amz-{name}", "x")]) for name in ("Date", "Signature", "Security-Token", "Credential")],
