@@ -1,0 +1,347 @@
+"""check against a real Redis behind the gate: each cause of WRONGPASS for real, and the right explanation first."""
+
+import os
+import re
+import socket
+
+import gate as gates
+import pytest
+from checking import SESSION, comparable
+from gate import Cache, Gate, Redis
+from sts import Sts
+from subject import iamcacheauth
+
+PERMANENT = {
+    "AWS_ACCESS_KEY_ID": gates.ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": gates.SECRET_KEY,
+    "AWS_SESSION_TOKEN": "",
+}
+REPLICATION_GROUP = "master.my-cache.abc123.use1.cache.amazonaws.com"
+SERVERLESS = "my-cache-x2e9hv.serverless.use1.cache.amazonaws.com"
+MEMORYDB = "clustercfg.my-cache.abc123.memorydb.us-east-1.amazonaws.com"
+
+REFUSED = "auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.\n"
+IDENTITY = "identity    ok          0.1 ms  arn:aws:sts::123456789012:assumed-role/cache-reader/session\n"
+CAUSES = "\nWhat may have caused this, the most likely first:\n"
+PERMISSION = """\
+IAM does not let role cache-reader connect: attach the policy below to it.
+"""
+USER = """\
+User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user
+   name that differs from its id. See: aws elasticache describe-users --user-id my-iam-user
+"""
+CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it.\n"
+ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.\n"
+POLICY = """
+{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": "elasticache:Connect",
+      "Resource": [
+        "arn:aws:elasticache:us-east-1:123456789012:replicationgroup:my-cache",
+        "arn:aws:elasticache:us-east-1:123456789012:user:my-iam-user"
+      ]
+    }
+  ]
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_loopback(monkeypatch):
+    """No AWS settings of this machine's; every name leads to loopback."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *args, **options: resolve("127.0.0.1", *args, **options))
+
+
+@pytest.fixture
+def check(redis, capsys, monkeypatch):
+    """Run check on the cache that the gate plays, under the name ``host``; return its output.
+
+    arrange: what else there is to do before; it is called with the gate and STS.
+    """
+
+    def run(
+        host,
+        *options,
+        service="elasticache",
+        user="my-iam-user",
+        cache=None,
+        environ=SESSION,
+        status=1,
+        arrange=lambda gate, sts: None,
+    ):
+        cache = cache or Cache(service=service)
+        gate = Gate(cache, redis)
+        gate.host = host
+        with gate, Sts(cache) as sts:
+            for name, value in {**sts.environ, **environ}.items():
+                monkeypatch.setenv(name, value)
+            arrange(gate, sts)
+            arguments = ["check", service, user, "my-cache", "--region", "us-east-1", "--ca-file", gate.ca_file]
+            assert iamcacheauth.main([*arguments, "--endpoint", f"{host}:{gate.port}", *options]) == status
+        stdout, stderr = capsys.readouterr()
+        assert stderr == ""
+        return comparable(stdout)
+
+    return run
+
+
+def after_the_handshake(output):
+    """The warnings, and all from the login on."""
+    return re.sub(r"^(credentials|token|connect|tls) .*\n( {32}.*\n)*", "", output, flags=re.MULTILINE)
+
+
+def numbered(*causes):
+    return "".join(f"{number}. {cause}" for number, cause in enumerate(causes, 1))
+
+
+# --- logins that succeed ---
+
+
+def test_a_replication_group(check):
+    expected = """\
+credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_ACCESS_KEY_ID)
+token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
+connect     ok          0.1 ms  127.0.0.1 port 6379
+tls         ok          0.1 ms  TLSv1.3, certificate for
+                                master.my-cache.abc123.use1.cache.amazonaws.com and 1 more,
+                                until 3000-01-01
+auth        ok          0.1 ms  OK
+ping        ok          0.1 ms  PONG
+"""
+    assert check(REPLICATION_GROUP, status=0) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "settings"),
+    [
+        (SERVERLESS, ["--serverless"], {"cache": Cache(serverless=True)}),
+        (MEMORYDB, [], {"service": "memorydb"}),
+        ("cache.example", [], {}),
+    ],
+)
+@pytest.mark.parametrize("environ", [SESSION, PERMANENT], ids=["temporary", "permanent"])
+def test_other_caches(check, host, options, settings, environ):
+    output = check(host, *options, environ=environ, status=0, **settings)
+    assert after_the_handshake(output) == "auth        ok          0.1 ms  OK\nping        ok          0.1 ms  PONG\n"
+
+
+def test_capitals_are_no_problem(check):
+    assert "user my-iam-user," in check(REPLICATION_GROUP, user="My-IAM-User", status=0)
+
+
+# --- logins that are refused, and what check makes of it ---
+
+
+DOUBTS = [
+    (SERVERLESS, Cache(serverless=True), "The endpoint is of a serverless cache: add --serverless.\n"),
+    (
+        "master.my-cache.abc123.euw2.cache.amazonaws.com",
+        Cache(region="eu-west-2"),
+        "The endpoint is in euw2, but the token is signed for us-east-1, which is use1.\n",
+    ),
+    (
+        "master.other.abc123.use1.cache.amazonaws.com",
+        Cache(name="other"),
+        "The endpoint is that of other, but the token is signed for my-cache.\n",
+    ),
+    (MEMORYDB, Cache(service="memorydb"), "The endpoint is one of memorydb: use check memorydb.\n"),
+]
+
+
+@pytest.mark.parametrize(("host", "cache", "doubt"), DOUBTS)
+def test_what_the_endpoint_shows(check, host, cache, doubt):
+    causes = numbered(doubt, PERMISSION, USER, CONDITION, ENGINE)
+    expected = f"  warning: {doubt}{REFUSED}{IDENTITY}{CAUSES}{causes}{POLICY}"
+    assert after_the_handshake(check(host, cache=cache)) == expected
+
+
+def test_serverless_by_mistake(check):
+    doubt = "The endpoint is not of a serverless cache: leave out --serverless.\n"
+    policy = POLICY.replace("replicationgroup", "serverlesscache")
+    expected = (
+        f"  warning: {doubt}{REFUSED}{IDENTITY}{CAUSES}{numbered(doubt, PERMISSION, USER, CONDITION, ENGINE)}{policy}"
+    )
+    assert after_the_handshake(check(REPLICATION_GROUP, "--serverless")) == expected
+
+
+def test_no_permission(check):
+    """Also a user that is not in the user group, or has another name: nothing tells them apart from outside."""
+    expected = f"{REFUSED}{IDENTITY}{CAUSES}{numbered(PERMISSION, USER, CONDITION, ENGINE)}{POLICY}"
+    assert after_the_handshake(check(REPLICATION_GROUP, arrange=lambda gate, sts: gate.refuse_next())) == expected
+
+
+def test_an_unknown_user_of_memorydb(check):
+    expected = f"""{REFUSED}{IDENTITY}
+What may have caused this, the most likely first:
+1. IAM does not let role cache-reader connect: attach the policy below to it.
+2. User My-IAM-User is not in the cluster's ACL, is not of type iam, is off, or is written with
+   other capitals. See: aws memorydb describe-users --user-name My-IAM-User
+3. A policy's condition, a permissions boundary or a service control policy forbids it.
+4. The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
+
+{{
+  "Version": "2012-10-17",
+  "Statement": [
+    {{
+      "Effect": "Allow",
+      "Action": "memorydb:Connect",
+      "Resource": [
+        "arn:aws:memorydb:us-east-1:123456789012:cluster/my-cache",
+        "arn:aws:memorydb:us-east-1:123456789012:user/My-IAM-User"
+      ]
+    }}
+  ]
+}}
+"""
+    output = check(MEMORYDB, service="memorydb", user="My-IAM-User")
+    assert after_the_handshake(output) == expected
+
+
+def expire(gate, sts):
+    gate.refuse_next()
+    sts.expired.add(gates.TEMPORARY_ACCESS_KEY)
+
+
+UNKNOWN_KEYS = """\
+identity    FAILED      0.1 ms  STS: InvalidClientTokenId The security token included in the
+                                request is invalid.
+"""
+WRONG_CREDENTIALS = {
+    "session token lost": (
+        {"AWS_SESSION_TOKEN": ""},
+        f"""\
+  warning: A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as
+           well.
+{REFUSED}{UNKNOWN_KEYS}{CAUSES}\
+1. A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
+2. AWS does not know these keys: they were deleted or switched off, or the session token is
+   missing or belongs to others.
+""",
+    ),
+    "session token of other keys": (
+        {"AWS_SESSION_TOKEN": gates.SESSION_TOKEN[::-1]},
+        f"""{REFUSED}{UNKNOWN_KEYS}
+AWS does not know these keys: they were deleted or switched off, or the session token is missing
+or belongs to others.
+""",
+    ),
+    "session token left over": (
+        {**PERMANENT, "AWS_SESSION_TOKEN": gates.SESSION_TOKEN},
+        f"""\
+  warning: A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.
+{REFUSED}{UNKNOWN_KEYS}{CAUSES}\
+1. A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.
+2. AWS does not know these keys: they were deleted or switched off, or the session token is
+   missing or belongs to others.
+""",
+    ),
+    "deleted keys": (
+        {**PERMANENT, "AWS_ACCESS_KEY_ID": "AKIAI44QH8DHBEXAMPLE"},
+        f"""{REFUSED}{UNKNOWN_KEYS}
+AWS does not know these keys: they were deleted or switched off, or the session token is missing
+or belongs to others.
+""",
+    ),
+    "another secret key": (
+        {**PERMANENT, "AWS_SECRET_ACCESS_KEY": gates.SECRET_KEY[::-1]},
+        f"""{REFUSED}\
+identity    FAILED      0.1 ms  STS: SignatureDoesNotMatch The request signature we calculated
+                                does not match the signature you provided. Check your AWS Secret
+                                Access Key and signing method. Consult the service documentation
+                                for details.
+
+The secret key does not belong to the access key: copy the pair anew.
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environ", "expected"), WRONG_CREDENTIALS.values(), ids=WRONG_CREDENTIALS)
+def test_credentials_that_are_not_right(check, environ, expected):
+    assert after_the_handshake(check(REPLICATION_GROUP, environ=environ)) == expected
+
+
+def test_expired_credentials(check):
+    expected = f"""{REFUSED}\
+identity    FAILED      0.1 ms  STS: ExpiredToken The security token included in the request is
+                                expired
+
+The credentials have expired: get new ones. A token lives no longer than what it was signed
+with.
+"""
+    assert after_the_handshake(check(REPLICATION_GROUP, arrange=expire)) == expected
+
+
+@pytest.mark.parametrize(
+    ("offset", "says"),
+    [
+        (7230, "(2 h 30 s behind)"),
+        (-7230, "(2 h 30 s ahead)"),
+        (930, "(15 min 30 s behind)"),
+        (-330, "(5 min 30 s ahead)"),
+    ],
+)
+def test_a_wrong_clock(check, offset, says):
+    def turn_the_clocks(gate, sts):
+        gate.clock_offset = sts.clock_offset = offset
+
+    output = check(REPLICATION_GROUP, arrange=turn_the_clocks)
+    assert "STS: SignatureDoesNotMatch Signature" in output
+    # The Date header has whole seconds, and the next may begin before it is read.
+    causes = re.sub(r"\d\d s ", "30 s ", output.partition("\n\n")[2])
+    assert causes == f"This machine's clock is wrong {says}: set it, or run a time service.\n"
+
+
+# --- what is not a refused login ---
+
+
+def test_the_access_string_forbids_ping(check, redis):
+    def forbid(gate, sts):
+        gate.forbid("ping")
+
+    try:
+        output = check(REPLICATION_GROUP, arrange=forbid)
+    finally:
+        redis.add_user("my-iam-user")
+    expected = """\
+auth        ok          0.1 ms  OK
+ping        FAILED      0.1 ms  NOPERM this user has no permissions to run the 'ping' command
+
+The login worked, but the user's access string does not allow this command, which is no fault of
+IAM.
+"""
+    assert after_the_handshake(output) == expected
+
+
+def test_a_redis_without_tls(capsys, monkeypatch):
+    for name, value in SESSION.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    with Redis("--port", str(port)):
+        arguments = ["check", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1", "--timeout", "0.5"]
+        assert (
+            iamcacheauth.main([*arguments, "--endpoint", f"my-cache.abc123.ng.0001.use1.cache.amazonaws.com:{port}"])
+            == 1
+        )
+    expected = """\
+credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_ACCESS_KEY_ID)
+token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
+  warning: Endpoints of this form belong to caches without encryption in transit, which IAM
+           needs.
+connect     ok          0.1 ms  127.0.0.1 port 6379
+tls         FAILED      0.1 ms  this port speaks plaintext
+
+What may have caused this, the most likely first:
+1. Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed
+   in place).
+2. This is another server, or another port, than the cache's TLS port.
+"""
+    assert comparable(capsys.readouterr().out) == expected
