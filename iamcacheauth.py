@@ -817,10 +817,8 @@ def _joined(encoded: list[tuple[str, str]]) -> str:
 
 
 def _checked_params(params: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    # The items of text or of a mapping are not pairs, though two letters would pass for one.
-    iterable = hasattr(params, "__iter__") and not isinstance(params, str) and not hasattr(params, "keys")
-    pairs = list(params) if iterable else []
-    if not iterable or not all(_is_pair(pair) for pair in pairs):
+    pairs: list[Any] = list(params) if hasattr(params, "__iter__") else [None]
+    if not all(_is_pair(pair) for pair in pairs):  # such as the names of a mapping
         raise ConfigurationError("params: pairs of name and value, both text, are wanted, like [('Action', 'connect')]")
     return pairs
 
@@ -1352,7 +1350,12 @@ def _exchange(
     port = parts.port or (443 if secure else 80)  # left to http.client, it would be a piece of an IPv6 address
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     context = _tls_context("AWS_CA_BUNDLE", ca_file) if secure else None
-    with closing((http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port)) as client:
+    client: http.client.HTTPConnection
+    if secure:  # without a context it would make one, and read all of the system's trust store
+        client = http.client.HTTPSConnection(host, port, context=context)
+    else:
+        client = http.client.HTTPConnection(host, port)
+    with closing(client):
         client.sock = _connect(host, port, deadline)
         if context is not None:
             client.sock = context.wrap_socket(client.sock, server_hostname=host)
@@ -1462,7 +1465,7 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)):
         return "the connection was closed"
     if isinstance(error, ssl.SSLError) and error.reason:
         return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
@@ -1682,7 +1685,9 @@ def _before_secret(text: str, secrets: str) -> str:
 
 
 def _secrets_in(presigned: str) -> str:
-    return presigned.partition("&X-Amz-SignedHeaders=host")[2]
+    """The session token, if there is one, and the signature of what presign() made."""
+    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
+    return " ".join(param.partition("=")[2] for param in after.split("&"))
 
 
 def _wrapped(text: str, start: str = "") -> list[str]:
@@ -1871,9 +1876,9 @@ class _Check:
             line = _file_until(deadline, connection).readline(1024).decode("latin-1")
         except OSError as error:
             raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
+        if line == f"{wanted}\r\n":
+            return None, wanted[1:]
         answer = _one_line(_before_secret(line, _secrets_in(command[-1])))
-        if answer == wanted:
-            return None, answer[1:]
         if not answer.startswith("-"):
             seen = "it does not speak the Redis protocol" if line else "the connection was closed"
             raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
@@ -1989,8 +1994,8 @@ def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tu
     if status == 200 and arn:
         _print_step("identity", "ok", started, arn)
     else:  # some of AWS's services quote the whole request in the message
-        message = _before_secret(message, _secrets_in(url))
-        _print_step("identity", "FAILED", started, f"STS: {code or f'HTTP status {status}'} {message}")
+        seen = f"STS: {code or f'HTTP status {status}'} {_before_secret(message, _secrets_in(url))}"
+        _print_step("identity", "FAILED", started, seen)
     ahead = _seconds_ahead(headers)
     if not -_CLOCK_TOLERANCE < ahead < TOKEN_LIFETIME or message.startswith(("Signature expired", "Signature not yet")):
         by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
