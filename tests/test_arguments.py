@@ -80,7 +80,7 @@ ENDPOINTS = [
     "my-name.ameaqx.clustercfg.memorydb.us-east-1.amazonaws.com",
     "replica.my-name.ameaqx.cnn1.cache.amazonaws.com.cn",
     "clustercfg.my-name.ameaqx.memorydb.cn-north-1.amazonaws.com.cn",
-    "my-name-x2e9hv.serverless.cnw1.cache.amazonaws.com.cn",
+    "my-name-k3p0qz.serverless.cnw1.cache.amazonaws.com.cn",
     "clustercfg.my-name.6ufjp6.usgw1.cache.amazonaws.com",
     "MASTER.My-Name.ameaqx.use1.cache.amazonaws.com",
 ]
@@ -104,6 +104,8 @@ def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
         ("master.serverless.ameaqx.use1.cache.amazonaws.com", "serverless"),
         ("master.master.ameaqx.use1.cache.amazonaws.com", "master"),
         ("public-name-x2e9hv.public.serverless.use1.cache.amazonaws.com", "public-name"),
+        ("name-abc.1abc4d.ng.0001.usw2.cache.amazonaws.com", "name-abc"),
+        ("name-12.1abc4d.ng.0001.usw2.cache.amazonaws.com", "name-12"),
         ("name-001.1abc4d.0001.usw2.cache.amazonaws.com", None),
         ("name-0001-001.ameaqx.0001.cac1.cache.amazonaws.com", None),
     ],
@@ -145,8 +147,8 @@ def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
 @pytest.mark.parametrize(
     "region",
     [
-        *(5, b"us-east-1", "", " ", "us", "us-east", "us-east-1\n", " us-east-1", "US-EAST-1", "us_east_1", "use1"),
-        *("use1-az1", "aws-global", "us--1", "us-east-", "-us-east-1", "us-east-\u0661", "us-\u00e9ast-1"),
+        *(5, b"us-east-1", "", " ", "us", "us-east", "us-east-1\n", " us-east-1", "US-EAST-1", "us_east_1", "us-1"),
+        *("use1", "use1-az1", "aws-global", "us--1", "us-east-", "-us-east-1", "us-east-\u0661", "us-\u00e9ast-1"),
         *("us-east-1-bos-1", "us-east-1/", "us-east-1.amazonaws.com", "us-east-1\ud800", "eu-west-1-eu-west-1"),
     ],
 )
