@@ -264,6 +264,12 @@ def test_timeout(construct_with, timeout):
     refusal("timeout", construct_with, timeout)
 
 
+@pytest.mark.parametrize("timeout", [0.001, 1, 3600])
+def test_timeouts_of_any_length(timeout):
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    assert iamcacheauth.EnvironmentCredentials(keys, timeout=timeout)().access_key == ACCESS_KEY
+
+
 @pytest.mark.parametrize("environ", [5, "AWS_ACCESS_KEY_ID=a", [("AWS_ACCESS_KEY_ID", "a")]])
 def test_environ(environ):
     refusal("environ", iamcacheauth.EnvironmentCredentials, environ)
