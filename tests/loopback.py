@@ -129,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _exchange(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.answer(Request(self.command, self.path, self.headers, body))(self.connection)
+        target = self.requestline.split()[1]  # in self.path, leading slashes are merged
+        self.server.answer(Request(self.command, target, self.headers, body))(self.connection)
 
     do_GET = do_POST = do_PUT = _exchange
 

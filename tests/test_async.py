@@ -132,6 +132,15 @@ def test_no_thread_when_credentials_are_at_hand(credentials, monkeypatch):
     asyncio.run(main())
 
 
+def test_no_thread_before_a_renewal_is_due(auth, clock, monkeypatch):
+    """Not even with exactly the fifteen minutes left."""
+    auth.token()
+    clock.now += 3600 - 900
+    monkeypatch.setattr(threading.Thread, "start", None)
+    with pytest.raises(StopIteration):
+        auth.token_async().send(None)
+
+
 def test_errors(auth, fetch):
     fetch.failure = OSError("unreachable")
     with pytest.raises(CredentialsError) as caught:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import json
 import re
 import ssl
 from pathlib import Path
@@ -403,7 +404,7 @@ def test_instance_metadata_requests(imds):
 
 
 def test_role_names(imds):
-    for imds.role in ("a", "with+=,.@_-", "x" * 64):
+    for imds.role in ("a", "with+=,.@_-", "x" * 64, "not/IAM's?but#safe%41&"):
         assert fields(retrieve(imds.environ)) == imds.issued
 
 
@@ -525,12 +526,21 @@ def test_instance_metadata_attempts(imds, operation):
     assert "500" in failure(environ)
 
 
-def test_one_attempt_does_not_use_up_the_time_of_the_next(imds, container):
-    """One second of an attempt for instance metadata, two for containers."""
+def test_one_attempt_does_not_use_up_the_time_of_the_next(imds, container, sts):
+    """One second for an attempt at instance metadata, two for one at containers, a third of the time for STS."""
     imds.faults["connection"] = iter([silence])
-    assert fields(retrieve({**imds.environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "2"})) == imds.issued
+    environ = {**imds.environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "2"}
+    assert fields(retrieve(environ, timeout=1.95)) == imds.issued
     container.faults["connection"] = iter([silence])
-    assert fields(retrieve(container.environ)) == container.issued
+    assert fields(retrieve(container.environ, timeout=3.95)) == container.issued
+    sts.faults["connection"] = iter([silence])
+    assert fields(retrieve(sts.environ, timeout=3)) == sts.issued
+
+
+def test_container_timeout(container):
+    """An answer after one and a half seconds is not too late, though half of the time is gone."""
+    container.faults["credentials"] = itertools.repeat(late(1.5, reply(200, json.dumps(container.issued))))
+    assert fields(retrieve(container.environ, timeout=3)) == container.issued
 
 
 def test_instance_metadata_timeout(imds):
