@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from examples import ACCESS_KEY, PERMANENT, SECRET_KEY
+from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, clock_at
 from subject import iamcacheauth
 
 ConfigurationError = iamcacheauth.ConfigurationError
@@ -278,3 +278,23 @@ def test_environ(environ):
 @pytest.mark.parametrize("fetch", [None, PERMANENT, "fetch"])
 def test_fetch(fetch):
     refusal("fetch", iamcacheauth.RefreshingCredentials, fetch)
+
+
+class Masked(str):
+    """Text that formats itself as something else, as settings libraries do with secrets."""
+
+    def __str__(self) -> str:
+        return "****"
+
+    def __format__(self, _: str) -> str:
+        return "****"
+
+
+def test_text_that_formats_itself_as_something_else_is_signed_as_what_it_is() -> None:
+    def token(text: type[str]) -> str:
+        credentials = iamcacheauth.StaticCredentials(text(ACCESS_KEY), text(SECRET_KEY), text(SESSION_TOKEN))
+        auth = iamcacheauth.ElastiCacheAuth(text("u"), text("c"), region=text("us-east-1"), credentials=credentials)
+        with clock_at(NOON):
+            return auth.token()
+
+    assert token(Masked) == token(str)
