@@ -61,7 +61,7 @@ def claiming(**changes):
     rows = {row[:13].rstrip(): row[13:] for row in CLAIMS.splitlines()}
     for name, value in changes.items():
         rows[name.replace("_", " ")] = value
-    return "".join(f"{name:<13}{value}\n" for name, value in rows.items())
+    return "".join(f"{name:<13}{value}".rstrip() + "\n" for name, value in rows.items())
 
 
 def without(*names):
@@ -92,6 +92,7 @@ CASES = {
     "lower-case escapes": (signed().replace("%2F", "%2f"), CLAIMS, NOTHING),
     "escapes left out": (signed().replace("%2F", "/"), CLAIMS, NOTHING),
     "a percent sign in the user": (signed(user="a%2fb"), claiming(user="a%2fb"), NOTHING),
+    "a question mark in the user": (signed(user="a?b"), claiming(user="a?b"), NOTHING),
     "a slow clock": (
         signed(age=-300),
         claiming(signed="2026-01-02T12:05:00Z, in 4 min", valid_until="2026-01-02T12:20:00Z, 19 min left"),
@@ -106,6 +107,24 @@ CASES = {
         signed(age=14 * 60),
         claiming(signed="2026-01-02T11:46:00Z, 15 min ago", valid_until="2026-01-02T12:01:00Z, 0 s ago"),
         "It expired 0 s ago. Sign a new one for every connection.",
+    ),
+    "expired an hour ago": (
+        signed(age=74 * 60),
+        claiming(signed="2026-01-02T10:46:00Z, 1 h 15 min ago", valid_until="2026-01-02T11:01:00Z, 1 h ago"),
+        "It expired 1 h ago. Sign a new one for every connection.",
+    ),
+    "expired at once": (
+        signed(expires=1),
+        claiming(valid_until="2026-01-02T12:00:01Z, 59 s ago"),
+        "It expired 59 s ago. Sign a new one for every connection.",
+    ),
+    "no lifetime": (
+        signed().replace("Expires=900", "Expires=0"),
+        claiming(valid_until="2026-01-02T12:00:00Z, 1 min ago"),
+        """\
+What is wrong, the most certain first:
+1. Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.
+2. It expired 1 min ago. Sign a new one for every connection.""",
     ),
     "expired long ago": (
         signed(age=40 * 86400 + 7200),
@@ -547,10 +566,11 @@ def test_pieces_where_the_names_should_be():
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_also_somewhere_else(secret):
-    for changed in ("my-cache/", "my-iam-user", "us-east-1"):
-        output = explained(TOKEN.replace(changed, f"{secret[8:40]}{changed[-1]}", 1))[1]
+    for changed, end in (("my-cache/", "/"), ("my-cache/", ":6379/"), ("my-iam-user", "r"), ("us-east-1", "1")):
+        output = explained(TOKEN.replace(changed, f"a{secret[8:20]}{end}", 1))[1]
         assert_nothing_secret(output)
         assert HIDDEN in output
+    assert HIDDEN in explained(TOKEN.replace("my-iam-user", secret[8:16], 1))[1]
 
 
 @given(
