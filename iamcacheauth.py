@@ -1413,20 +1413,19 @@ def _connect(host: str, port: int, deadline: float) -> socket:
     """A connection to the first of the host's addresses that answers, each given an even share of the time."""
     import socket
 
+    failure = OSError("the host name has no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for remaining in range(len(addresses), 0, -1):
-        family, kind, protocol, _, address = addresses[-remaining]
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(_left(deadline) / remaining)
+            connection.settimeout(_left(deadline) / (len(addresses) - tried))
             connection.connect(address)
             connection.settimeout(_left(deadline))
             return connection
-        except BaseException as error:
+        except OSError as error:
             connection.close()
-            if remaining == 1 or not isinstance(error, OSError):
-                raise
-    raise OSError("the host name has no address")
+            failure = error
+    raise failure
 
 
 def _tls_context(setting: str, ca_file: str | None) -> SSLContext:
@@ -1515,7 +1514,7 @@ class _Explanation:
 
     def lines(self) -> list[str]:
         """The report, ready to print."""
-        claims = [f"{name:<13}{value}" for name, value in self.claims.items()]
+        claims = [f"{name:<13}{value}".rstrip() for name, value in self.claims.items()]
         if not self.problems:
             return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
         problems = _listed("What is wrong, the most certain first:", self.problems)
@@ -1607,7 +1606,8 @@ class _Explanation:
         self._claim(kind, name)
         self._claim("user", user)
         if not set(name).isdisjoint(".:"):
-            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{_probable_name(name)}.")
+            guess = _probable_name(name) if self.claims[kind] == name else ""
+            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{guess}.")
         elif not _is_name(name) or not slash or path:
             self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
         elif name != name.lower():
@@ -1833,6 +1833,8 @@ class _Check:
             raise _StepFailed(f"{seen}: the name does not resolve", *_UNRESOLVED) from error
         except ConnectionRefusedError as error:
             raise _StepFailed(f"{seen}: connection refused", _REFUSED) from error
+        except (socket.timeout, TimeoutError) as error:
+            raise _StepFailed(f"{seen}: no answer within {self._timeout:g} s", *_NO_ANSWER) from error
         except OSError as error:
             raise _StepFailed(f"{seen}: {_reason(error)}", *_NO_ANSWER) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -253,3 +254,22 @@ def test_interrupted_while_waiting_for_credentials(monkeypatch):
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=60) == (b"", b"")
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize("stderr", [None, io.StringIO()])
+def test_main_reports_an_error_where_it_can(monkeypatch, stderr):
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert iamcacheauth.main(["token"]) == 2
+    assert stderr is None or stderr.getvalue().count("\n") == 1
+
+
+class FullDisk(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(("stdout", "says"), [(None, "closed"), (FullDisk(), "No space left")])
+def test_main_fails_if_its_output_goes_nowhere(capsys, keys, monkeypatch, stdout, says):
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert iamcacheauth.main(list(ELASTICACHE)) == 1
+    assert says in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""A host with several addresses, as dual-stack names and STS have them: the first one that answers serves."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from loopback import Container
+from subject import iamcacheauth
+
+pytest_plugins = ["source_fixtures"]
+pytestmark = pytest.mark.usefixtures("watchdog")
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound but not listening: connections to it are refused
+        yield bound.getsockname()[1]
+
+
+def resolve_to(monkeypatch, *ports):
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+
+
+def test_an_address_that_refuses_is_passed_over(monkeypatch, container: Container, closed_port):
+    resolve_to(monkeypatch, closed_port, container.server_address[1])
+    assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
+
+
+def test_the_last_refusal_is_the_error(monkeypatch, container: Container, closed_port):
+    resolve_to(monkeypatch, closed_port, closed_port)
+    with pytest.raises(iamcacheauth.CredentialsError, match="refused"):
+        iamcacheauth.EnvironmentCredentials(container.environ)()
+
+
+def test_a_name_without_addresses(monkeypatch, container: Container):
+    resolve_to(monkeypatch)
+    with pytest.raises(iamcacheauth.CredentialsError, match="failed"):
+        iamcacheauth.EnvironmentCredentials(container.environ)()
