@@ -527,7 +527,7 @@ def leave(connection):
 
 def patience_until(seen):
     """Options that do not make a test wait the whole five seconds for what does not come."""
-    return ["--timeout", "1"] if seen.endswith("in time") else []
+    return ["--timeout", "3"] if seen.endswith("in time") else []
 
 
 NO_TLS = {
