@@ -44,7 +44,7 @@ CONNECTED = f"""{SIGNED}\
 connect     ok          0.1 ms  127.0.0.1 port 6379
 """
 SECURED = f"""{CONNECTED}\
-tls         ok          0.1 ms  TLSv1.3, certificate for localhost and 13 more, until 2099-12-31
+tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for localhost and 13 more
 """
 REFUSED = f"""{SECURED}\
 auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
@@ -615,7 +615,7 @@ tls         FAILED      0.1 ms  the certificate is not trusted: certificate has 
 def test_a_certificate_with_its_name_in_the_subject_only(cache, check):
     cache.tls(leave, "nameless.pem")
     output = check(cache, trust=str(AUTHORITY / "nameless.pem"))
-    assert "tls         ok          0.1 ms  TLSv1.3, certificate for localhost, until 2099-12-31\n" in output
+    assert "tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for localhost\n" in output
 
 
 # --- AUTH and PING ---

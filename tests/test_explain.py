@@ -20,6 +20,7 @@ from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEM
 from hypothesis import given
 from hypothesis import strategies as st
 from subject import iamcacheauth
+from test_readme import README, blocks
 from vector_files import FOLDER, load
 
 NOW = NOON + 60
@@ -406,6 +407,20 @@ def test_every_token_that_botocore_made():
             assert rows["region"] == signed_with["region"]
             user = read(case["token"])[1]["User"]
             assert rows["user"] == (user if len(user) <= 64 and user.isprintable() else HIDDEN)
+
+
+@pytest.mark.skipif(not README.exists(), reason="a vendored copy comes without the README")
+def test_what_the_readme_shows():
+    (shown,) = blocks("text", "valid until")
+    token = iamcacheauth.presign(
+        iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY),
+        service="elasticache",
+        region="us-east-1",
+        host="my-cache",
+        params=[("Action", "connect"), ("User", "my-iam-user"), SERVERLESS],
+        timestamp="20260102T030405Z",
+    )
+    assert explained(token, calendar.timegm((2026, 1, 2, 3, 4, 47)))[1] == shown
 
 
 # --- what comes on the standard input ---

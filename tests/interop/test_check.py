@@ -6,6 +6,7 @@ import socket
 
 import gate as gates
 import pytest
+import readme
 from checking import SESSION, comparable
 from gate import Cache, Gate, Redis
 from sts import Sts
@@ -63,6 +64,7 @@ def nothing_but_loopback(monkeypatch):
 def check(redis, capsys, monkeypatch):
     """Run check on the cache that the gate plays, under the name ``host``; return its output.
 
+    certificate: the name that it is issued for, if not the host's.
     arrange: what else there is to do before; it is called with the gate and STS.
     """
 
@@ -74,11 +76,12 @@ def check(redis, capsys, monkeypatch):
         cache=None,
         environ=SESSION,
         status=1,
+        certificate="",
         arrange=lambda gate, sts: None,
     ):
         cache = cache or Cache(service=service)
         gate = Gate(cache, redis)
-        gate.host = host
+        gate.host = certificate or host
         with gate, Sts(cache) as sts:
             for name, value in {**sts.environ, **environ}.items():
                 monkeypatch.setenv(name, value)
@@ -109,9 +112,8 @@ def test_a_replication_group(check):
 credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_ACCESS_KEY_ID)
 token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
 connect     ok          0.1 ms  127.0.0.1 port 6379
-tls         ok          0.1 ms  TLSv1.3, certificate for
-                                master.my-cache.abc123.use1.cache.amazonaws.com and 1 more,
-                                until 3000-01-01
+tls         ok          0.1 ms  TLSv1.3, certificate until 3000-01-01 for
+                                master.my-cache.abc123.use1.cache.amazonaws.com and 1 more
 auth        ok          0.1 ms  OK
 ping        ok          0.1 ms  PONG
 """
@@ -175,6 +177,19 @@ def test_no_permission(check):
     """Also a user that is not in the user group, or has another name: nothing tells them apart from outside."""
     expected = f"{REFUSED}{IDENTITY}{CAUSES}{numbered(PERMISSION, USER, CONDITION, ENGINE)}{POLICY}"
     assert after_the_handshake(check(REPLICATION_GROUP, arrange=lambda gate, sts: gate.refuse_next())) == expected
+
+
+def test_what_the_readme_shows(check):
+    def arrange(gate, sts):
+        sts.arn = "arn:aws:sts::123456789012:assumed-role/cache-reader/i-0abc"
+        gate.refuse_next()
+
+    (shown,) = re.findall(
+        "^```text\n(credentials .*?)^```$", readme.section("WRONGPASS, explained"), re.DOTALL | re.MULTILINE
+    )
+    steps = check(REPLICATION_GROUP, certificate="*.my-cache.abc123.use1.cache.amazonaws.com", arrange=arrange)
+    expected = steps.replace("127.0.0.1 port", "10.0.1.23 port").replace("3000-01-01", "2027-01-01")
+    assert comparable(shown) == expected
 
 
 def test_an_unknown_user_of_memorydb(check):
