@@ -1855,7 +1855,7 @@ class _Check:
         names = [name for _, name in certificate.get("subjectAltName", ())] or [self._host]
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
-        return tls, f"{tls.version()}, certificate for {names[0]}{others}, until {until}"
+        return tls, f"{tls.version()}, certificate until {until} for {names[0]}{others}"
 
     def _speaks_plaintext(self) -> bool:
         deadline = time.monotonic() + self._timeout
