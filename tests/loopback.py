@@ -10,6 +10,7 @@ for instance metadata also "token" and "role", and "connection", which replaces 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import select
@@ -152,6 +153,7 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self._errors: list[BaseException | None] = []
+        self._connections: set[socket.socket] = set()
         self.requests: list[Request] = []
         self.faults: dict[str, Iterator[Answer]] = {}
         self.issue()
@@ -163,6 +165,9 @@ class Server(socketserver.ThreadingTCPServer):
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self._thread.join()
+        for connection in list(self._connections):  # of clients that do not leave, which only a failed test has
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self.server_close()
         if self._errors:
             raise AssertionError("a server failed") from self._errors[0]
@@ -207,11 +212,13 @@ class Server(socketserver.ThreadingTCPServer):
     def finish_request(self, request: socket.socket, client_address: object) -> None:
         request.settimeout(PATIENCE)
         fault = self.fault("connection")
-        if fault:
-            fault(request)
-            return
-        with self.tls.wrap_socket(request, server_side=True) if self.tls else request as connection:
-            super().finish_request(connection, client_address)
+        secure = self.tls and not fault
+        with self.tls.wrap_socket(request, server_side=True) if secure else request as connection:
+            self._connections.add(connection)
+            try:
+                fault(connection) if fault else super().finish_request(connection, client_address)
+            finally:
+                self._connections.discard(connection)
 
     def handle_error(self, *_: object) -> None:
         error = sys.exc_info()[1]

@@ -327,6 +327,14 @@ ENTITIES = "".join(f'<!ENTITY e{number + 1} "{f"&e{number};" * 10}">' for number
 BOMB = f'<!DOCTYPE b [<!ENTITY e0 "bomb">{ENTITIES}]><b>&e9;</b>'
 
 
+def test_document_types_are_refused(sts):
+    """AWS sends none; what an entity stands for is not looked up, however harmless."""
+    fields = "".join(f"<{field}>&key;</{field}>" for field in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    body = f'<!DOCTYPE a [<!ENTITY key "key">]><a>{fields}<Expiration>2099-01-01T00:00:00Z</Expiration></a>'
+    sts.faults["credentials"] = itertools.repeat(reply(200, body))
+    assert "no AccessKeyId" in refused_then_right(sts)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -587,13 +595,14 @@ def test_malformed_region(sts, resolver, variable, region):
 # --- TLS ---
 
 
-def test_certificate_of_nobody_we_trust(sts):
+def test_certificate_of_nobody_we_trust(sts, resolver):
     environ = sts.environ
     del environ["AWS_CA_BUNDLE"]
     message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), sts.secrets)
     assert message.startswith(SOURCES[Sts])
     assert "certificate" in message
     assert sts.requests == []
+    assert len(resolver.asked) == 1  # another attempt would see the same certificate
 
 
 def test_certificate_of_another_host(sts, resolver):

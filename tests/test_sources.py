@@ -515,6 +515,20 @@ def test_connections_are_tried_again(server):
     assert fields(retrieve(server.environ)) == server.issued
 
 
+def test_no_attempt_that_would_begin_too_late(monkeypatch, resolver):
+    """The cause stays; it is not replaced by a time-out that waiting brought about."""
+    clock = [0.0]
+    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    environ = {FULL_URI: "https://nowhere.example/"}
+    for timeout, attempts, waited in ((0.05, 1, 0), (0.25, 2, 0.1), (20, 3, 0.3)):
+        clock[:] = [0.0]
+        resolver.asked.clear()
+        assert "does not resolve" in failure(environ, timeout)
+        assert len(resolver.asked) == attempts
+        assert clock == [pytest.approx(waited)]
+
+
 @pytest.mark.parametrize("operation", ["token", "role", "credentials"])
 def test_instance_metadata_attempts(imds, operation):
     imds.faults[operation] = iter([reply(500)])
