@@ -32,7 +32,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from subject import iamcacheauth
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # it may be missing there: see PYTHONSAFEPATH
+from subject import iamcacheauth  # noqa: E402
 
 KEYS = (
     "ASIAIOSFODNN7EXAMPLE",
