@@ -1360,10 +1360,11 @@ def _exchange(
         if context is not None:
             client.sock = context.wrap_socket(client.sock, server_hostname=host)
             client.sock.settimeout(_left(deadline))
-        client.request(method, target, body, {**headers, "Connection": "close"})
         with closing(http.client.HTTPResponse(client.sock, method=method)) as response:
             response.fp.close()
+            # Before the request and the wait that follows: making a file swallows a KeyboardInterrupt that comes then.
             response.fp = _file_until(deadline, client.sock)
+            client.request(method, target, body, {**headers, "Connection": "close"})
             response.begin()
             content = response.read(_SIZE_LIMIT + 1)
             if len(content) > _SIZE_LIMIT:

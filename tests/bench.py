@@ -33,7 +33,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # it may be missing there: see PYTHONSAFEPATH
-from subject import iamcacheauth  # noqa: E402
+from subject import iamcacheauth
 
 KEYS = (
     "ASIAIOSFODNN7EXAMPLE",

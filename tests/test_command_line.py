@@ -250,7 +250,8 @@ def test_interrupted_while_waiting_for_credentials(monkeypatch):
             process = subprocess.Popen(command(*ELASTICACHE), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         finally:
             signal.signal(signal.SIGINT, before)
-        with process, server.accept()[0]:
+        with process, server.accept()[0] as connection:
+            connection.recv(1)  # it has asked, and waits
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=60) == (b"", b"")
     assert process.returncode == 130
