@@ -151,7 +151,7 @@ class Server(socketserver.ThreadingTCPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.002,))
         self._errors: list[BaseException | None] = []
         self._connections: set[socket.socket] = set()
         self.requests: list[Request] = []

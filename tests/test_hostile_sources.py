@@ -476,9 +476,8 @@ def test_token_file(tmp_path, resolver):
     assert resolver.asked == []
 
 
+@pytest.mark.parametrize("server", ["sts", "container"], indirect=True)
 def test_token_file_comes_back(server, tmp_path):
-    if isinstance(server, Imds):
-        pytest.skip("it has no token file")
     file = tmp_path / "token"
     token = server.token if isinstance(server, Sts) else server.authorization
     variable = "AWS_WEB_IDENTITY_TOKEN_FILE" if isinstance(server, Sts) else "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"

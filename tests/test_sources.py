@@ -484,9 +484,8 @@ def test_somebody_else_at_the_metadata_address(imds, resolver, status):
 # --- attempts ---
 
 
+@pytest.mark.parametrize("server", ["sts", "container"], indirect=True)
 def test_server_errors_are_tried_three_times(server):
-    if isinstance(server, Imds):
-        pytest.skip("one attempt, see test_instance_metadata_attempts")
     server.faults["credentials"] = iter([reply(500), reply(503, "busy")])
     assert fields(retrieve(server.environ)) == server.issued
     server.faults["credentials"] = itertools.repeat(reply(502))
@@ -508,9 +507,8 @@ def test_refusals_are_final(server, status):
     assert len(server.requests) == (3 if isinstance(server, Imds) else 1)
 
 
+@pytest.mark.parametrize("server", ["sts", "container"], indirect=True)
 def test_connections_are_tried_again(server):
-    if isinstance(server, Imds):
-        return
     server.faults["connection"] = iter([lambda connection: None] * 2)
     assert fields(retrieve(server.environ)) == server.issued
 
