@@ -39,7 +39,7 @@ def test_the_first_command_prints_a_token(tmp_path: Path) -> None:
 
 
 def test_the_second_command_is_one_line() -> None:
-    (command,) = blocks("sh", "-m venv")
+    (command,) = blocks("sh", "-m venv .venv &&")
     assert command.count("\n") == 1
 
 
