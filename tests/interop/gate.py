@@ -25,6 +25,7 @@ import threading
 import time
 from calendar import timegm
 from dataclasses import dataclass, field
+from math import inf
 from urllib.parse import parse_qsl
 
 import botocore.auth
@@ -194,15 +195,17 @@ class Login:
 class Gate:
     """A TLS front for one Redis, or for several that are the nodes of one cluster.
 
-    lifetime: seconds after its last login at which a connection is cut; None for never.
+    lifetime: hours after its last login at which a connection is cut. They pass when a test says so (``pass_hours``),
+        so that what clients do at a cut does not depend on the speed of the machine.
     clock_offset: seconds by which the gate's clock is ahead of this machine's; may be set at any time.
     """
 
     host = "localhost"
 
-    def __init__(self, cache: Cache | None = None, *nodes: Redis, lifetime: float | None = None) -> None:
+    def __init__(self, cache: Cache | None = None, *nodes: Redis, lifetime: int = 12) -> None:
         self.cache = cache or Cache()
         self.lifetime = lifetime
+        self.hours = 0
         self.clock_offset = 0.0
         self.logins: list[Login] = []
         self.refusals: list[str] = []
@@ -255,17 +258,17 @@ class Gate:
 
     def cut_all(self) -> None:
         """Cut all the connections there are; return when it is done."""
-        asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(PATIENCE)
+
+    def pass_hours(self, hours: int = 1) -> None:
+        """Cut the connections whose lifetime ends meanwhile; return when it is done."""
+        asyncio.run_coroutine_threadsafe(self._pass_hours(hours), self._loop).result(PATIENCE)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return as soon as ``condition``, about this gate's logins, refusals or cuts, is true."""
         with self._changed:
             if not self._changed.wait_for(condition, PATIENCE):
                 raise TimeoutError(f"{len(self.logins)} logins, {self.cuts} cuts, refusals: {self.refusals}")
-
-    def wait_for_cuts(self, more: int) -> None:
-        goal = self.cuts + more
-        self.wait_for(lambda: self.cuts >= goal)
 
     # What follows runs in the gate's own thread.
 
@@ -284,7 +287,7 @@ class Gate:
         for server in servers:
             server.close()
         while self._connections:
-            await self._cut_all()
+            await self._cut()
 
     async def _serve(self, node: Redis, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, node.password.encode(), writer)
@@ -300,10 +303,16 @@ class Gate:
             self._connections.discard(connection)
             connection.ended.set()
 
-    async def _cut_all(self) -> None:
+    async def _pass_hours(self, hours: int) -> None:
+        self.hours += hours
+        await self._cut(last_login=self.hours - self.lifetime)
+
+    async def _cut(self, last_login: float = inf) -> None:
+        """Cut the connections whose last login was then, or before."""
         for connection in list(self._connections):
-            connection.cut()
-            await connection.ended.wait()
+            if connection.last_login <= last_login:
+                connection.cut()
+                await connection.ended.wait()
 
     @contextlib.contextmanager
     def _changes(self) -> Iterator[None]:
@@ -339,13 +348,12 @@ class _Connection:
 
     def __init__(self, gate: Gate, password: bytes, writer: asyncio.StreamWriter) -> None:
         self.ended = asyncio.Event()
+        self.last_login = inf  # by the gate's hours
         self._gate = gate
         self._password = password
         self._writer = writer
         self._refusal = f"refused-{secrets.token_hex(8)}".encode()
-        self._logged_in = False
         self._in_multi = False
-        self._end_of_life: asyncio.TimerHandle | None = None
 
     async def serve(
         self, commands: asyncio.StreamReader, replies: asyncio.StreamReader, redis: asyncio.StreamWriter
@@ -357,14 +365,13 @@ class _Connection:
                 redis.write(_encoded(self._passed_on(await _read_command(commands))))
                 await redis.drain()
         finally:
-            if self._end_of_life:
-                self._end_of_life.cancel()
             redis.close()
             await asyncio.gather(passing_replies, return_exceptions=True)
 
     def cut(self) -> None:
-        self._writer.transport.abort()
-        self._gate.count_cut()
+        if not self._writer.transport.is_closing():
+            self._writer.transport.abort()
+            self._gate.count_cut()
 
     async def _pass_replies(self, replies: asyncio.StreamReader) -> None:
         try:
@@ -380,7 +387,7 @@ class _Connection:
         if name in (b"EXEC", b"DISCARD", b"RESET"):
             self._in_multi = False
         if name == b"MULTI":
-            self._in_multi = self._logged_in
+            self._in_multi = self.last_login < inf
         if name == b"AUTH" and len(command) == 2:
             command = [name, b"default", command[1]]
         position = _user_position(name, command)
@@ -389,15 +396,8 @@ class _Connection:
         user, token = command[position : position + 2]
         if not self._gate.admit(user.decode(errors="replace"), token.decode(errors="replace"), self._in_multi):
             return [self._refusal]
-        self._start_life()
+        self.last_login = self._gate.hours
         return [*command[: position + 1], self._password, *command[position + 2 :]]
-
-    def _start_life(self) -> None:
-        self._logged_in = True
-        if self._end_of_life:
-            self._end_of_life.cancel()
-        if self._gate.lifetime is not None:
-            self._end_of_life = asyncio.get_running_loop().call_later(self._gate.lifetime, self.cut)
 
 
 def _user_position(name: bytes, command: list[bytes]) -> int | None:

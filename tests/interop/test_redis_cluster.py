@@ -93,7 +93,7 @@ def test_steady_async_traffic_survives_cuts_when_repeated(gate, with_async_clust
 
     async def scenario(operate):
         async def repeat():
-            for _ in range(5):
+            for _ in range(20):
                 with contextlib.suppress(redis.ConnectionError, AttributeError):
                     return await operate()
             return await operate()
