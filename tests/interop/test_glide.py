@@ -84,7 +84,7 @@ def side(request, recipe):
 
 
 async def lifetimes_pass(gate, bare, count):
-    """Return when that many connections that nobody renews have come to their end, with two renewals of others in each."""
+    """Return when that many connections that nobody renews have come to their end; in each, others renew twice."""
     for _ in range(count):
         with await asyncio.to_thread(bare.connect):
             for _ in range(2):
