@@ -246,7 +246,7 @@ def test_credentials_that_cannot_be_had(check, environ, seen):
 
 def test_a_session_token_that_was_lost_shows_before_connecting(check):
     expected = """\
-credentials ok          0.1 ms  ASIA…MPLE, permanent, from static keys (AWS_ACCESS_KEY_ID)
+credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_ACCESS_KEY_ID)
 token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
   warning: A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as
            well.
@@ -919,6 +919,7 @@ INCONCLUSIVE = {
     "a proxy": (reply(407, ""), "STS: HTTP status 407"),
     "nonsense": (reply(404, b"\0\xff", "Date: yesterday"), "STS: HTTP status 404"),
     "no date": (reply(503, "", "Date: Mon, 99 Foo 2026"), "STS: HTTP status 503"),
+    "no time": (reply(503, "", f"Date: Fri, 02 Jan 2026 12:{'4' * 20}:00 GMT"), "STS: HTTP status 503"),
 }
 
 
@@ -969,6 +970,7 @@ NO_ENDPOINTS = [
         *((["--endpoint", endpoint], "HOST:PORT") for endpoint in NO_ENDPOINTS),
         (["--endpoint", "a", "--timeout", "0"], "timeout: a positive number of seconds is wanted"),
         (["--endpoint", "a", "--timeout", "nan"], "timeout: a positive number of seconds is wanted"),
+        (["--endpoint", "a", "--timeout", "1e300"], "timeout: a positive number of seconds is wanted"),
         (["--endpoint", "a", "--timeout", "soon"], "usage"),
         (["--endpoint", "a", "--ca-file", "nowhere.pem"], "--ca-file: a file of PEM certificates is wanted: No such"),
         (["--endpoint", "a", "--ca-file", __file__], "--ca-file: a file of PEM certificates is wanted: "),

@@ -159,6 +159,7 @@ def test_no_credentials(capsys, monkeypatch, variables, says):
         [*ELASTICACHE, f"--serverless={TOKEN}"],
         [*ELASTICACHE, f"--password={TOKEN}"],
         [*ELASTICACHE[:4], "--region", TOKEN],
+        [*ELASTICACHE, f"{TOKEN}\n: expected one argument"],
     ],
 )
 def test_a_pasted_token_is_not_repeated(capsys, keys, arguments):

@@ -588,6 +588,12 @@ def test_a_secret_also_somewhere_else(secret):
     assert HIDDEN in explained(TOKEN.replace("my-iam-user", secret[8:16], 1))[1]
 
 
+def test_an_encoded_piece_of_a_secret():
+    secret = "+/" * 8
+    token = signed(credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY, secret))
+    assert f"cache        {HIDDEN}\n" in explained(token.replace("my-cache", quote(secret, safe="")))[1]
+
+
 @given(
     user=st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=40),
     order=st.randoms(use_true_random=False),
