@@ -213,7 +213,7 @@ class RefreshingCredentials(_Provider):
     they are kept for good, so give botocore's, which renew themselves, to a generator as
     they are). It is called in the thread of whoever needs the credentials, or by asyncio
     in a thread of its own, never twice at a time.
-    timeout: the longest wait for another caller's fetch, in seconds.
+    timeout: the longest wait for another caller's fetch, in seconds, a day at most.
 
     From 15 minutes before they expire, one caller renews them while the others go on with
     what there is; a renewal that fails is tried again after 10 seconds. Without valid
@@ -355,8 +355,8 @@ class EnvironmentCredentials(_Provider):
     RefreshingCredentials does.
 
     environ: a mapping of variables; os.environ when None.
-    timeout: the limit for one retrieval, all its attempts included, in seconds. How long
-    looking up a host name takes is up to the system's resolver and comes on top.
+    timeout: the limit for one retrieval, all its attempts included, in seconds, a day at
+    most. How long looking up a host name takes is up to the resolver and comes on top.
 
     Calling the object returns a StaticCredentials or raises CredentialsError, which names
     the source, the variable that configured it, and the cause.
@@ -481,7 +481,7 @@ def _snapshot(credentials: Any) -> StaticCredentials:
 
 
 def _described(credentials: StaticCredentials) -> str:
-    kind = "temporary" if credentials.token else "permanent"
+    kind = "temporary" if credentials.token or credentials.access_key.startswith("ASIA") else "permanent"
     expiry = "" if credentials.expiration is None else f", until {_utc(credentials.expiration)}"
     return f"{_shortened(credentials.access_key)}, {kind}{expiry}"
 
@@ -923,8 +923,8 @@ def _checked_region(argument: str, region: str) -> str:
 
 
 def _checked_timeout(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
-        raise ConfigurationError("timeout: a positive number of seconds is wanted")
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 86400:
+        raise ConfigurationError("timeout: a positive number of seconds is wanted, a day at most")
     return timeout
 
 
@@ -1526,8 +1526,11 @@ class _Explanation:
             self.problems.append(problem)
 
     def _claim(self, name: str, value: str) -> None:
+        from urllib.parse import unquote
+
         secrets = f"{self._params['X-Amz-Signature']} {self._params.get('X-Amz-Security-Token')}"
-        harmless = value.isprintable() and len(value) <= 64 and _before_secret(value, secrets) == value
+        plain = unquote(value)
+        harmless = value.isprintable() and len(value) <= 64 and _before_secret(plain, secrets) == plain
         self.claims[name] = value if harmless else "(hidden: it may hold a secret)"
 
     def _unwrapped(self, text: str) -> str:
@@ -2012,7 +2015,7 @@ def _seconds_ahead(headers: HTTPMessage) -> float:
 
     try:
         return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
@@ -2098,7 +2101,9 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
         def error(self, message: str) -> NoReturn:
             usage = " ".join(self.format_usage().split())
             # The other messages repeat arguments, which may be secrets.
-            harmless = message.startswith("the following arguments are required") or message.endswith("one argument")
+            harmless = message.startswith("the following arguments are required") or (
+                message.startswith("argument --") and message.endswith(": expected one argument")
+            )
             raise ConfigurationError(f"{message}; {usage}" if harmless else usage)
 
     parser = Parser(
