@@ -49,14 +49,19 @@ for auth in (
 """
 
 
-def modules_after(code):
-    """The names in sys.modules once an isolated interpreter has run ``code``."""
-    code += "\nimport sys\nloaded = sorted(sys.modules)\nimport json\nprint(json.dumps(loaded))"
+def output_of(code):
+    """What an isolated interpreter prints when it runs ``code``."""
     process = subprocess.run(
         [sys.executable, "-I", "-S", "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
     )
     assert process.returncode == 0, process.stderr
-    return set(json.loads(process.stdout))
+    return process.stdout
+
+
+def modules_after(code):
+    """The names in sys.modules once an isolated interpreter has run ``code``."""
+    code += "\nimport sys\nloaded = sorted(sys.modules)\nimport json\nprint(json.dumps(loaded))"
+    return set(json.loads(output_of(code)))
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +80,15 @@ def test_importing(allowed):
 )
 def test_signing_with_keys_at_hand(allowed, credentials):
     assert modules_after(IMPORT + credentials + SIGN) - allowed == {"iamcacheauth"}
+
+
+def test_a_python_without_openssl_signs_the_same():
+    """One that was built without it has no _hashlib; hashlib and hmac then calculate on their own."""
+    sign = f"""
+print(iamcacheauth.presign(
+    iamcacheauth.StaticCredentials({ACCESS_KEY!r}, {SECRET_KEY!r}), service="elasticache", region="us-east-1",
+    host="my-cache", params=[("Action", "connect"), ("User", "u")], timestamp="20260102T030405Z",
+))
+"""
+    without_openssl = "import logging\nlogging.disable()\nimport sys\nsys.modules['_hashlib'] = None"
+    assert output_of(without_openssl + IMPORT + sign) == output_of(IMPORT + sign)
