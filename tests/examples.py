@@ -30,3 +30,8 @@ def read(token: str) -> tuple[str, dict[str, str]]:
     if len(params) != len(pairs):
         raise ValueError(f"a parameter appears twice: {query}")
     return host, params
+
+
+def label(value: object) -> str:
+    """A parameter as part of a test's name, which backslashes would change at every further run in one process."""
+    return ascii(value).replace("\\", "/")

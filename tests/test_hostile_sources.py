@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+from examples import label
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import (
@@ -315,7 +316,7 @@ def test_wrong_type(server, field, value):
         b"1" * 60000,
         b"<Credentials/>",
     ],
-    ids=lambda body: repr(body[:20]),
+    ids=lambda body: label(body[:20]),
 )
 @pytest.mark.parametrize("server", ["container", "imds"], indirect=True)
 def test_no_json_object(server, body):
@@ -349,14 +350,14 @@ def test_document_types_are_refused(sts):
         '<!DOCTYPE a SYSTEM "http://127.0.0.1:1/"><a/>',
         "<ErrorResponse><Error><Code>IDPCommunicationError</Code></Error></ErrorResponse>",
     ],
-    ids=lambda body: repr(body[:20]),
+    ids=lambda body: label(body[:20]),
 )
 def test_no_xml_with_credentials(sts, body):
     sts.faults["credentials"] = itertools.repeat(reply(200, body))
     assert "no AccessKeyId" in refused_then_right(sts)
 
 
-@pytest.mark.parametrize("answer", ["", " ", "two words", "two\nlines", "é", "<html></html>\n<p>"], ids=repr)
+@pytest.mark.parametrize("answer", ["", " ", "two words", "two\nlines", "é", "<html></html>\n<p>"], ids=label)
 @pytest.mark.parametrize("operation", ["token", "role"])
 def test_no_word(imds, operation, answer):
     imds.faults[operation] = itertools.repeat(reply(200, answer))
@@ -487,9 +488,7 @@ def test_token_file_comes_back(server, tmp_path):
     assert provider().token == server.issued["Token"]
 
 
-@pytest.mark.parametrize(
-    "token", ["secret\n", "secret\r", "secret\r\nX: secret", "sécret", "secret\0"], ids=lambda token: repr(token)
-)
+@pytest.mark.parametrize("token", ["secret\n", "secret\r", "secret\r\nX: secret", "sécret", "secret\0"], ids=label)
 def test_authorization_that_is_no_header_value(container, token):
     environ = {**container.environ, "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
     message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), ["secret", "sécret"])

@@ -14,7 +14,7 @@ import types
 import typing
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN
+from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, label
 from loopback import told
 from subject import iamcacheauth
 from waiting import Caller, interruption_at, wait_until
@@ -134,6 +134,9 @@ class Whole(typing.NamedTuple):
 
 
 class BotocoreLike:
+    def __repr__(self):
+        return "BotocoreLike()"
+
     def get_frozen_credentials(self):
         return types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=SESSION_TOKEN)
 
@@ -153,7 +156,7 @@ class BotocoreLike:
         (Whole(token=None), LATER),
         (Whole(token=""), LATER),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_what_fetch_may_return(clock, fetched, expiration):
     credentials = RefreshingCredentials(lambda: fetched)()
@@ -184,7 +187,7 @@ def test_what_fetch_may_return(clock, fetched, expiration):
         (Whole(expiration=NOON), "expired at 2026-01-02T12:00:00Z"),
         (Whole(expiration=NOON - 3600), "expired at 2026-01-02T11:00:00Z"),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_what_fetch_must_not_return(clock, fetched, cause):
     outcomes = [fetched]
