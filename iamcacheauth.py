@@ -1607,7 +1607,7 @@ class _Explanation:
         kind = "cluster" if service == "memorydb" else "cache"
         name, slash, path = host.partition("/")
         user = self._params["User"]
-        self._claim(kind, name)
+        self._claim(kind, "" if "=" in name else name)  # the end of another token may hold its signature
         self._claim("user", user)
         if not set(name).isdisjoint(".:"):
             guess = _probable_name(name) if self.claims[kind] == name else ""
