@@ -75,6 +75,18 @@ def test_the_loop_goes_on_during_a_fetch(fetch, wrap):
     assert asyncio.run(main()) == 1
 
 
+def test_a_fetch_without_end_does_not_keep_the_process_alive():
+    """Its thread is a daemon."""
+    daemons = []
+
+    def fetch():
+        daemons.append(threading.current_thread().daemon)
+        return TEMPORARY
+
+    asyncio.run(generator(RefreshingCredentials(fetch)).token_async())
+    assert daemons == [True]
+
+
 def test_the_loop_goes_on_while_a_server_is_silent(server):
     async def main():
         server.faults["connection"] = itertools.repeat(silence)
@@ -358,7 +370,7 @@ def test_no_thread_to_be_had(auth, fetch, clock, monkeypatch, left):
         if left:
             assert number(asyncio.run(auth.token_async())) == 1
         else:
-            with pytest.raises(CredentialsError, match="thread"):
+            with pytest.raises(CredentialsError, match=r"^no thread could be started to fetch credentials in$"):
                 asyncio.run(auth.token_async())
     clock.now += 11
     assert number(asyncio.run(auth.token_async())) == 2

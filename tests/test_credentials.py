@@ -257,7 +257,9 @@ def test_credentials_that_expired_long_ago():
 @pytest.mark.parametrize(
     ("credentials", "shown"),
     [
-        (StaticCredentials(*KEYS[:2]), "<StaticCredentials ASIA…MPLE, permanent>"),
+        (StaticCredentials("AKIA5678AB123456", "s"), "<StaticCredentials AKIA…3456, permanent>"),
+        (StaticCredentials("AKIA5678AB123456", "s", "t"), "<StaticCredentials AKIA…3456, temporary>"),
+        (StaticCredentials(*KEYS[:2]), "<StaticCredentials ASIA…MPLE, temporary>"),
         (StaticCredentials(*KEYS), "<StaticCredentials ASIA…MPLE, temporary>"),
         (StaticCredentials(*KEYS, NOON), "<StaticCredentials ASIA…MPLE, temporary, until 2026-01-02T12:00:00Z>"),
         (StaticCredentials("AKIA56789012345", "s"), "<StaticCredentials …, permanent>"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import string
 
 import pytest
 from examples import ACCESS_KEY, PERMANENT, SECRET_KEY, TEMPORARY, read
@@ -123,7 +124,7 @@ def test_uri_encode(text, encoded):
 
 @pytest.mark.parametrize("text", [None, 5, b"bytes", ["a"], "\ud800", "a\udfffb"])
 def test_uri_encode_wants_text_with_a_utf8_form(text):
-    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^uri_encode: "):
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^uri_encode: text with a UTF-8 form is wanted$"):
         uri_encode(text)
 
 
@@ -174,7 +175,7 @@ def test_canonical_request(host, header):
 
 @pytest.mark.parametrize("host", [None, b"my-cache", 5])
 def test_canonical_request_wants_a_host(host):
-    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^host: "):
+    with pytest.raises(iamcacheauth.ConfigurationError, match=f"^host: text is wanted, not .* {type(host).__name__}$"):
         canonical_request(host, [])
 
 
@@ -236,10 +237,28 @@ def test_presign_without_session_token(token):
     assert "X-Amz-Security-Token" not in read(url)[1]
 
 
+def test_presign_takes_any_visible_text_that_does_not_end_its_part():
+    visible = string.ascii_letters + string.digits + string.punctuation.replace("/", "")
+    host = visible.translate(str.maketrans("", "", "?#@&"))
+    url = presign(PERMANENT, service=visible, region=visible, host=host, params=[], timestamp=TIMESTAMP)
+    assert url.startswith(f"{host}/?")
+    assert read(url)[1]["X-Amz-Credential"] == f"{ACCESS_KEY}/20260102/{visible}/{visible}/aws4_request"
+
+
 def test_presign_keeps_the_host_as_written_but_signs_it_as_sent():
     as_written = presign(PERMANENT, params=[], **{**REQUEST, "host": "Example.com:443"})
     as_sent = presign(PERMANENT, params=[], **{**REQUEST, "host": "example.com"})
     assert as_written == as_sent.replace("example.com", "Example.com:443")
+
+
+WANTED = {
+    "service": "visible ASCII text without any of / is wanted",
+    "region": "visible ASCII text without any of / is wanted",
+    "host": "visible ASCII text without any of /?#@& is wanted",
+    "timestamp": "UTC in the form '20260102T030405Z' is wanted",
+    "expires": "seconds from 1 to 604800 are wanted",
+    "params": "pairs of name and value, both text, are wanted, like [('Action', 'connect')]",
+}
 
 
 @pytest.mark.parametrize(
@@ -254,14 +273,22 @@ def test_presign_keeps_the_host_as_written_but_signs_it_as_sent():
         *[("timestamp", value) for value in ("20260102Tx30405Z", "20260102T03040xZ")],
         *[("expires", value) for value in (0, -1, 604801, 900.0, "900", None, True)],
         *[("params", value) for value in NOT_PAIRS],
-        *[("params", [(f"X-Amz-{name}", "x")]) for name in ("Date", "Signature", "Security-Token", "Credential")],
-        *[("params", [(f"X-Amz-{name}", "x")]) for name in ("Algorithm", "Expires", "SignedHeaders")],
     ],
 )
-def test_presign_refuses_by_the_arguments_name(argument, value):
+def test_presign_says_what_is_wanted(argument, value):
     arguments = {**REQUEST, "params": CALLER_IDENTITY, argument: value}
-    with pytest.raises(iamcacheauth.ConfigurationError, match=f"^{argument}: "):
+    with pytest.raises(iamcacheauth.ConfigurationError) as caught:
         presign(PERMANENT, **arguments)
+    assert str(caught.value) == f"{argument}: {WANTED[argument]}"
+
+
+@pytest.mark.parametrize(
+    "name", ["Algorithm", "Credential", "Date", "Expires", "Security-Token", "Signature", "SignedHeaders"]
+)
+def test_presign_adds_its_own_parameters_itself(name):
+    with pytest.raises(iamcacheauth.ConfigurationError) as caught:
+        presign(PERMANENT, params=[("a", "b"), (f"X-Amz-{name}", "x")], **REQUEST)
+    assert str(caught.value) == f"params: X-Amz-{name} is presign's own to add; leave it out"
 
 
 @pytest.mark.parametrize("credentials", [None, "AKIA", object(), ("a", "b", "c"), lambda: PERMANENT])
@@ -272,6 +299,6 @@ def test_presign_wants_credentials(credentials):
 
 @pytest.mark.parametrize("secret_key", [None, 5, b"bytes", f"{SECRET_KEY}\ud800"])
 def test_signing_key_refuses_what_is_no_key_without_showing_it(secret_key):
-    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^secret_key: ") as caught:
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^secret_key: text with a UTF-8 form is wanted$") as caught:
         signing_key(secret_key, "20260102", "us-east-1", "sts")
     assert SECRET_KEY not in repr(caught.value)
