@@ -299,6 +299,6 @@ def test_presign_wants_credentials(credentials):
 
 @pytest.mark.parametrize("secret_key", [None, 5, b"bytes", f"{SECRET_KEY}\ud800"])
 def test_signing_key_refuses_what_is_no_key_without_showing_it(secret_key):
-    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^secret_key: text with a UTF-8 form is wanted$") as caught:
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^secret_key: text with a UTF-8 form ") as caught:
         signing_key(secret_key, "20260102", "us-east-1", "sts")
     assert SECRET_KEY not in repr(caught.value)
