@@ -171,6 +171,13 @@ What is wrong, the most certain first:
 It does not start with the cache's name and '/?'. One reads
 NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name.""",
     ),
+    "the end of another token": (
+        f"{signed().rpartition('ature')[2]}{signed()}",
+        claiming(cache=""),
+        """\
+It does not start with the cache's name and '/?'. One reads
+NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name.""",
+    ),
     "no slash": (
         signed().replace("/?", "?"),
         CLAIMS,
