@@ -32,13 +32,21 @@ def refusal(argument, call, *args, **kwargs):
 @pytest.mark.parametrize(
     "user",
     [
-        *(None, 5, b"iam-user", ["iam-user"], "", " ", "iam user", "iam-user\n", "\tiam-user", "iam\u00a0user"),
-        *("iam\u2028user", "iam\x00user", "iam\x7fuser", "iam\x85user", "iam-user\ud800"),
+        *(" ", "iam user", "iam-user\n", "\tiam-user", "iam\u00a0user"),
+        *("iam\u2028user", "iam\x00user", "iam\x7fuser", "iam\x85user"),
         *("iam-user\u200b", "iam\u2060user", "\ufeffiam-user"),
     ],
 )
 def test_user(noun, user):
-    assert "iam" not in refusal("user", construct, noun, user=user).replace("IAM", "")
+    text = refusal("user", construct, noun, user=user)
+    assert text == "white space and control characters are not part of any user id; remove them"
+
+
+@every_service
+@pytest.mark.parametrize("user", ["iam-user\ud800", "\udfffiam-user"])
+def test_a_user_without_utf8_form(noun, user):
+    text = refusal("user", construct, noun, user=user)
+    assert text == "text with a UTF-8 form is wanted; this holds a lone surrogate"
 
 
 def described(value):
@@ -46,7 +54,7 @@ def described(value):
     return "empty text" if value == "" else f"an object of type {type(value).__name__}"
 
 
-@pytest.mark.parametrize("value", [None, 5, b"hunter2", ""], ids=repr)
+@pytest.mark.parametrize("value", [None, 5, b"hunter2", ["hunter2"], ""], ids=repr)
 @pytest.mark.parametrize(
     ("argument", "wanted", "use"),
     [
@@ -54,6 +62,7 @@ def described(value):
         ("cache", "a name like 'my-cache'", lambda value: construct("cache", name=value)),
         ("cluster", "a name like 'my-cluster'", lambda value: construct("cluster", name=value)),
         ("serverless", "True or False", lambda value: construct("cache", serverless=value)),
+        ("access_key", "text", lambda value: iamcacheauth.StaticCredentials(value, SECRET_KEY)),
         ("secret_key", "text", lambda value: iamcacheauth.StaticCredentials(ACCESS_KEY, value)),
         ("fetch", "a callable without arguments", lambda value: iamcacheauth.RefreshingCredentials(value)),
     ],
@@ -66,12 +75,13 @@ def test_what_is_wanted_and_what_was_given(argument, wanted, use, value):
 @pytest.mark.parametrize(
     "name",
     [
-        *(None, 5, b"name", ["name"], "", " ", "-name", "1name", "my_name", "my name", "name\n", "n\u00e4me"),
+        *(" ", "-name", "1name", "my_name", "my name", "name\n", "n\u00e4me"),
         *("\u0663name", "name\ud800", "my-cache?Action=connect", "na%2Dme", "name*"),
     ],
 )
 def test_name(noun, name):
-    assert f"'my-{noun}'" in refusal(noun, construct, noun, name=name)
+    text = refusal(noun, construct, noun, name=name)
+    assert text == f"letters, digits and hyphens, starting with a letter, are wanted, like 'my-{noun}'"
 
 
 @every_service
@@ -185,7 +195,7 @@ def test_region_of_the_environment(monkeypatch, variable, region):
     refusal(variable, construct, "cache", region=None)
 
 
-@pytest.mark.parametrize("zone", ["us-east-1a", "eu-central-2c", "us-gov-west-1b"])
+@pytest.mark.parametrize("zone", ["us-east-1a", "eu-central-2c", "us-gov-west-1b", "us-east-10d"])
 def test_an_availability_zone_is_told_from_a_region(zone):
     text = refusal("region", construct, "cache", region=zone)
     assert text == f"a region is wanted; this is an availability zone of {zone[:-1]}"
@@ -246,17 +256,18 @@ def test_credentials(noun, credentials):
 
 
 @pytest.mark.parametrize("argument", ["access_key", "secret_key", "token"])
-@pytest.mark.parametrize("value", [5, b"bytes", ["a"], " ", "hunter 2", "hunter2\n", "hunter2\r", "hünter2", "\ud800"])
+@pytest.mark.parametrize("value", [" ", "hunter 2", "hunter2\n", "hunter2\r", "hünter2", "\ud800"])
 def test_keys(argument, value):
     arguments = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, argument: value}
-    assert "nter" not in refusal(argument, iamcacheauth.StaticCredentials, **arguments)
+    assert refusal(argument, iamcacheauth.StaticCredentials, **arguments) == (
+        "white space and characters outside ASCII are not part of any key; was a line break pasted with it?"
+    )
 
 
-@pytest.mark.parametrize("argument", ["access_key", "secret_key"])
-@pytest.mark.parametrize("value", [None, ""])
-def test_keys_are_not_empty(argument, value):
-    arguments = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, argument: value}
-    refusal(argument, iamcacheauth.StaticCredentials, **arguments)
+@pytest.mark.parametrize("token", [5, b"hunter2", ["hunter2"]])
+def test_session_token(token):
+    text = refusal("token", iamcacheauth.StaticCredentials, ACCESS_KEY, SECRET_KEY, token)
+    assert text == f"text is wanted, not {described(token)}"
 
 
 @pytest.mark.parametrize(
