@@ -172,7 +172,8 @@ def test_what_fetch_may_return(clock, fetched, expiration):
         (None, "NoneType"),
         ({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": None}, "dict"),
         ((ACCESS_KEY, SECRET_KEY, SESSION_TOKEN), "tuple"),
-        (types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY), "token"),
+        (types.SimpleNamespace(access_key=ACCESS_KEY, secret_key=SECRET_KEY), "type SimpleNamespace has no token"),
+        (types.SimpleNamespace(secret_key=SECRET_KEY), "type SimpleNamespace has no access_key and no token"),
         (Whole(access_key=""), "access_key"),
         (Whole(access_key=None), "access_key"),
         (Whole(secret_key=SECRET_KEY.encode()), "secret_key"),
@@ -327,7 +328,8 @@ def test_interrupted_fetch(provider, fetch):
     fetch.failure = KeyboardInterrupt()
     fetch.may_end.set()
     assert isinstance(fetching.exception(), KeyboardInterrupt)
-    assert isinstance(waiting.exception(), CredentialsError)
+    with pytest.raises(CredentialsError, match=r"^the caller that .* was interrupted$"):
+        waiting.result()
     fetch.failure = None
     assert number(provider()) == 2
 
