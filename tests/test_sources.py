@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
 import re
 import ssl
 from pathlib import Path
@@ -17,6 +18,7 @@ from examples import ACCESS_KEY, NOON, SECRET_KEY, read
 from loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
 from namespace import run_pytest_in_namespace
 from subject import iamcacheauth
+from waiting import Caller
 
 CredentialsError = iamcacheauth.CredentialsError
 
@@ -188,6 +190,28 @@ def test_another_configuration_gets_its_own_credentials():
     assert [len(server.requests) for server in (first, second)] == [1, 1]
     environ.update(STATIC)
     assert provider().token is None
+
+
+def test_another_role_gets_its_own_credentials(sts):
+    environ = sts.environ
+    provider = iamcacheauth.EnvironmentCredentials(environ, timeout=20)
+    provider()
+    environ["AWS_ROLE_ARN"] = ROLE_ARN + "-of-others"
+    with pytest.raises(CredentialsError, match="HTTP status 403"):
+        provider()
+
+
+def test_waiting_for_another_callers_retrieval_is_bounded_too(tmp_path):
+    """Also where the retrieval itself is not: here it is stuck at a file that nobody writes to."""
+    token = tmp_path / "token"
+    os.mkfifo(token)
+    environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": ROLE_ARN}
+    provider = iamcacheauth.EnvironmentCredentials(environ, timeout=0.1)
+    stuck = Caller(provider)
+    # Opening this end waits for the other one to be opened.
+    with token.open("wb"), pytest.raises(CredentialsError, match=r"longer than 0\.1 s"):
+        provider()
+    assert "its file is empty" in str(stuck.exception())
 
 
 # --- order ---
