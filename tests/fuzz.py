@@ -47,7 +47,7 @@ if "--replay" not in sys.argv:
         import subject  # noqa: F401
 from checking import SESSION
 from examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY
-from loopback import CA_FILE, ROLE_ARN, Container, Sts, head
+from loopback import CA_FILE, ROLE_ARN, Sts, head
 from subject import iamcacheauth
 from vector_files import FOLDER, load
 
@@ -56,6 +56,7 @@ SOURCE = Path(iamcacheauth.__file__).read_text("utf-8")
 LONGEST = 70_000  # bytes of an input, a little more than any reader takes
 SECONDS = 1.0  # of processor time for one input
 PIECE = 12  # characters of a secret that are too many
+AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 PARTS = b"\0\0"  # between the parts of an input, such as the answers of several servers
 
 TOKEN = ["token", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1"]
@@ -85,22 +86,27 @@ def require(condition: object, rule: str) -> None:
 
 
 def require_silence(text: str, secrets: Iterable[str], public: Iterable[str] = ()) -> None:
-    """No piece of a secret is in the text, unless it is known from elsewhere."""
+    """No piece of a secret is in the text, unless it is known from elsewhere; none has a space in it."""
     hidden, known = "\0".join(secrets), "\0".join(public)
     for start in range(len(text) - PIECE + 1):
         piece = text[start : start + PIECE]
-        require(piece not in hidden or piece in known or piece in SOURCE, f"a piece of a secret: {piece!r}")
+        require(
+            " " in piece or piece not in hidden or piece in known or piece in SOURCE, f"a piece of a secret: {piece!r}"
+        )
 
 
-def require_own_error(call: Callable[[], object], secrets: Iterable[str], public: Iterable[str] = ()) -> None:
+def said(call: Callable[[], object]) -> list[str]:
+    """What the module's error says that the call ends with, and those behind it, as in a traceback."""
+    texts = []
     try:
         call()
     except iamcacheauth.Error as error:
         require(str(error) and str(error).isprintable(), f"not one printable line: {error}")
         behind: BaseException | None = error
-        while behind is not None:  # as a traceback has it
-            require_silence(str(behind), secrets, public)
+        while behind is not None:
+            texts.append(re.sub("^[A-Za-z_]+: ", "", str(behind)))  # less the argument's name
             behind = behind.__cause__ or (None if behind.__suppress_context__ else behind.__context__)
+    return texts
 
 
 def printed(run: Callable[[], int], stdin: bytes = b"", environ: dict[str, str] | None = None) -> tuple[int, str, str]:
@@ -126,7 +132,9 @@ def explain(data: bytes) -> None:
     status, stdout, stderr = printed(lambda: iamcacheauth._run_explain(None), data)
     require(not stderr and (status == 0) == ("Nothing is wrong" in stdout), f"{status}: {stderr}")
     text = data.decode("utf-8", "replace")
-    secrets = re.findall(r"X-Amz-(?:Security-Token|Signature)=([\w+/%-]*)", f"{text}&{unquote(text)}")
+    text += f"&{unquote(text)}"
+    secrets = re.findall("X-Amz-Signature=([0-9a-f]+)", text)
+    secrets += re.findall(r"X-Amz-Security-Token=([\w+/%-]+)", text)[-1:]
     require_silence(unquote(stdout), [unquote(form) for secret in secrets for form in (secret, unquote(secret))])
 
 
@@ -154,13 +162,16 @@ def sources(data: bytes) -> None:
     variables, content, *answers = [*data.split(PARTS), b""] if PARTS in data else [data, b""]
     issued = re.compile(r"""(?<=["<])(SecretAccessKey|Token|SessionToken)("\s*:\s*"|>)([^"<]*)""")
     theirs = as_text(b"".join(answers))
-    secrets = [Container.authorization, Sts.token, *(secret for *_, secret in issued.findall(theirs))]
     with tempfile.NamedTemporaryFile() as file, servers(*answers):
         file.write(content)
         file.flush()
         environ = {name: file.name if value == "FILE" else value for name, value in as_environ(variables).items()}
-        public = [issued.sub("", theirs), environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")]
-        require_own_error(iamcacheauth.EnvironmentCredentials(environ), secrets, public)
+        for text in said(iamcacheauth.EnvironmentCredentials(environ)):
+            require("asking for them raised" not in text, f"not foreseen: {text}")
+            endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")
+            require_silence(text, [as_text(content).strip(), environ.get(AUTHORIZATION, "")], [endpoint])
+            keys = [key for *_, key in issued.findall(theirs)]
+            require_silence(text, keys, [issued.sub("", theirs), endpoint])
 
 
 def response(data: bytes) -> None:
@@ -172,12 +183,13 @@ def response(data: bytes) -> None:
         require(len(body) <= iamcacheauth._SIZE_LIMIT, "larger than allowed")
 
     with servers(data):
-        require_own_error(exchange, [as_text(data)])
+        for text in said(exchange):
+            require_silence(text, [as_text(data)])
 
 
 def arguments(data: bytes) -> None:
     """One text as the argument of all that takes text; an error repeats nothing of it but what a cache is called."""
-    text = as_text(data)
+    argument = as_text(data)
     request = {"service": "s", "region": "r", "host": "h", "params": [("a", "b")], "timestamp": "20260102T030405Z"}
 
     def token(service: type, user: str = "u", name: str = "n", region: str = "us-east-1") -> str:
@@ -185,19 +197,20 @@ def arguments(data: bytes) -> None:
 
     services = (iamcacheauth.ElastiCacheAuth, iamcacheauth.MemoryDBAuth)
     calls = [
-        *(partial(token, service, **{name: text}) for service in services for name in ("user", "name", "region")),
-        *(partial(iamcacheauth.presign, TEMPORARY, **{**request, name: text}) for name in request),
-        partial(iamcacheauth.presign, TEMPORARY, **{**request, "params": [(text, text)]}),
-        partial(iamcacheauth.StaticCredentials, text, text, text),
-        partial(iamcacheauth.StaticCredentials, "k", "s", expiration=text),
-        lambda: iamcacheauth._endpoint_doubts(CHECKER._generator, iamcacheauth._host_and_port(text)[0]),
-        lambda: ask(iamcacheauth._checked_url("URL", text)),
-        lambda: iamcacheauth._number({"NUMBER": text}, "NUMBER"),
+        *(partial(token, service, **{name: argument}) for service in services for name in ("user", "name", "region")),
+        *(partial(iamcacheauth.presign, TEMPORARY, **{**request, name: argument}) for name in request),
+        partial(iamcacheauth.presign, TEMPORARY, **{**request, "params": [(argument, argument)]}),
+        partial(iamcacheauth.StaticCredentials, argument, argument, argument),
+        partial(iamcacheauth.StaticCredentials, "k", "s", expiration=argument),
+        lambda: iamcacheauth._endpoint_doubts(CHECKER._generator, iamcacheauth._host_and_port(argument)[0]),
+        lambda: ask(iamcacheauth._checked_url("URL", argument)),
+        lambda: iamcacheauth._number({"NUMBER": argument}, "NUMBER"),
     ]
-    zone = re.fullmatch("([a-z-]+[0-9]+)[A-Za-z]", text)
+    zone = re.fullmatch("([a-z-]+[0-9]+)[A-Za-z]", argument)
     for call in calls:
         with servers(head(204)):
-            require_own_error(call, [text], [iamcacheauth._probable_name(text), zone[1] if zone else ""])
+            for text in said(call):
+                require_silence(text, [argument], [iamcacheauth._probable_name(argument), zone[1] if zone else ""])
 
 
 def command(data: bytes) -> None:
@@ -205,10 +218,9 @@ def command(data: bytes) -> None:
     words, _, variables = data.partition(PARTS)
     arguments, environ = as_text(words).split("\0")[:100], as_environ(variables)
     status, stdout, stderr = printed(lambda: iamcacheauth.main(arguments), environ=environ)
-    secrets = [environ.get(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
-    if status == 0 and arguments[0] == "token":
-        secrets.pop()  # it is a part of what was printed
-    require_silence(stdout, secrets, [value for value in (*arguments, *environ.values()) if value not in secrets])
+    secrets = [environ.pop(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
+    if status or arguments[0] != "token":  # which would be a token, with the session token in it
+        require_silence(stdout, secrets, [*arguments, *environ.values()])
     error = re.sub("^iamcacheauth: |usage: .*|(probably '|zone of ).*", "", stderr)
     require_silence(error, [*secrets, *arguments])
 
@@ -252,6 +264,11 @@ def as_environ(data: bytes) -> dict[str, str]:
 
 # --- inputs to begin with, and how they change ---
 
+
+def items(*words: str, **variables: str) -> bytes:
+    return "\0".join([*words, *map("=".join, variables.items())]).encode()
+
+
 ISSUED = {
     "Code": "Success",
     "AccessKeyId": TEMPORARY.access_key,
@@ -262,33 +279,35 @@ ISSUED = {
 ELEMENTS = "".join(f"<{name}>{value}</{name}>" for name, value in ISSUED.items()).replace("Token>", "SessionToken>")
 JSON = head(200) + json.dumps(ISSUED).encode()
 XML = head(200) + f'<A xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{ELEMENTS}</A>'.encode()
-REFUSAL = head(403) + f"<A><Code>ExpiredToken</Code><Message>{escape(TOLD_STS)}</Message></A>".encode()
+REFUSAL = head(403) + b"<A><Code>ExpiredToken</Code><Message>It was: %b</Message></A>"
 IDENTITY = head(200, "Date: Fri, 02 Jan 2026 12:00:00 GMT") + f"<A><Arn>{ROLE_ARN}</Arn></A>".encode()
 WRONGPASS = b"-WRONGPASS invalid username-password pair\r\n"
-WEB_IDENTITY = [
-    b"AWS_WEB_IDENTITY_TOKEN_FILE=FILE\0AWS_ROLE_ARN=r\0AWS_ENDPOINT_URL=http://localhost",
-    Sts.token.encode(),
-]
-AUTHORIZATION = b"AWS_CONTAINER_AUTHORIZATION_TOKEN=" + Container.authorization.encode()
-CONTAINER = [b"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://localhost/\0" + AUTHORIZATION, b""]
-INSTANCE = [b"AWS_METADATA_SERVICE_NUM_ATTEMPTS=2\0AWS_METADATA_SERVICE_TIMEOUT=2", b"", head(200) + b"session-token"]
+WEB_IDENTITY = {"AWS_WEB_IDENTITY_TOKEN_FILE": "FILE", "AWS_ROLE_ARN": "r"}
+HERE = "http://localhost/"
 LINES = [TOKEN, ["token", "memorydb", *TOKEN[2:]], [*TOKEN, "--serverless"], [*CHECK, "--timeout", "5"], ["--help"]]
 SEEDS = {
     "explain": [
         [TOLD_CACHE.encode()],
+        [TOLD_CACHE.replace("my-iam-user", SESSION_TOKEN[8:24]).encode()],
+        [TOLD_CACHE.replace("my-cache", quote(SESSION_TOKEN[-16:], safe="")).encode()],
         *([case["token"].encode()] for path in sorted(FOLDER.glob("tokens_*.json")) for case in load(path)[::20]),
     ],
     "check": [
         [b"+OK\r\n", b"+PONG\r\n"],
         [f"-ERR unknown command 'AUTH', with args beginning with: {TOLD_CACHE} {quote(TOLD_CACHE)}\r\n".encode()],
         [WRONGPASS, IDENTITY],
-        [WRONGPASS, REFUSAL],
+        [WRONGPASS, REFUSAL % escape(TOLD_STS).encode()],
     ],
     "sources": [
-        [*WEB_IDENTITY, XML],
-        [*WEB_IDENTITY, REFUSAL],
-        [*CONTAINER, head(500), JSON],
-        [*INSTANCE, head(200) + b"role", JSON],
+        [items(**SESSION, AWS_CREDENTIAL_EXPIRATION=ISSUED["Expiration"])],
+        [items(**WEB_IDENTITY, AWS_ENDPOINT_URL=HERE), Sts.token.encode(), XML],
+        [items(**WEB_IDENTITY, AWS_ENDPOINT_URL_STS=HERE), Sts.token.encode(), REFUSAL % Sts.token.encode()],
+        [items(**WEB_IDENTITY, AWS_REGION="us-gov-west-1"), b"token", head(301)],
+        [items(AWS_CONTAINER_CREDENTIALS_FULL_URI=HERE, **{AUTHORIZATION: "Bearer a=/"}), b"", head(500), JSON],
+        [items(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/v2", **{f"{AUTHORIZATION}_FILE": "FILE"}), b"token", JSON],
+        [items(AWS_METADATA_SERVICE_NUM_ATTEMPTS="2"), b"", head(200) + b"token", head(200) + b"role", JSON],
+        [items(AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE="ipv6", AWS_METADATA_SERVICE_TIMEOUT="2"), b""],
+        [items(AWS_EC2_METADATA_DISABLED="true")],
     ],
     "response": [
         [JSON],
@@ -303,15 +322,17 @@ SEEDS = {
         [b"us-gov-west-1a"],
         [b"2026-01-02T03:04:05.678+09:00"],
     ],
-    "command": [["\0".join(line).encode(), "\0".join(map("=".join, SESSION.items())).encode()] for line in LINES],
+    "command": [[items(*line), items(**SESSION)] for line in LINES],
 }
 
 
 def dictionary() -> str:
     """All short texts in the module's source, in libFuzzer's form."""
-    constants = {node.value for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Constant)}
-    words = sorted(constant.encode("utf-8", "replace") for constant in constants if isinstance(constant, str))
-    return "".join('"' + re.sub("..", r"\\x\g<0>", word.hex()) + '"\n' for word in words if 1 < len(word) <= 40)
+    constants = [node.value for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Constant)]
+    words = {word.encode("utf-8", "replace") for word in constants if isinstance(word, str)}
+    words |= {word for word in constants if isinstance(word, bytes)}
+    escaped = [re.sub("..", r"\\x\g<0>", word.hex()) for word in sorted(words) if 1 < len(word) <= 40]
+    return "".join(f'"{word}"\n' for word in escaped)
 
 
 def mutated(data: bytes, longest: int, seed: int) -> bytes:
@@ -338,7 +359,9 @@ def no_way_out(event: str, _: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
-def stop_the_clock() -> None:
+def prepare() -> None:
+    sys.addaudithook(no_way_out)
+    os.environ["SSL_CERT_FILE"] = CA_FILE  # the system's trust store would take longer to read than all the rest
     gmtime = time.gmtime
     time.time = lambda: NOON
     time.gmtime = lambda seconds=NOON: gmtime(seconds)
@@ -384,8 +407,7 @@ def main() -> None:
     if len(options.targets) > 1 and not options.replay:  # each in a process of its own, for libFuzzer ends it
         arguments = [sys.executable, __file__, "--seconds", str(options.seconds)]
         sys.exit(max(subprocess.run([*arguments, name]).returncode for name in options.targets))
-    sys.addaudithook(no_way_out)
-    stop_the_clock()
+    prepare()
     for name in options.targets:
         (KEPT / name).mkdir(parents=True, exist_ok=True)
         for number, parts in enumerate(SEEDS[name]):
