@@ -310,7 +310,7 @@ def refuse_differences(tokens: dict[str, Callable[[], str]]) -> None:
 
 def load_rows(rounds: int) -> Iterator[Row]:
     """Many callers of one generator whose credentials are being renewed all the time, and of the floor."""
-    iamcacheauth.RENEWAL_PAUSE = 0  # instead of ten seconds between two renewals
+    iamcacheauth._RENEWAL_PAUSE = 0  # instead of ten seconds between two renewals
     fetches: list[float] = []
     steady, renewing = auth_with_keys_for(86400, []), auth_with_keys_for(600, fetches)
     bare = floor()

@@ -30,6 +30,15 @@ def test_an_address_that_refuses_is_passed_over(monkeypatch, container: Containe
     assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
 
 
+def test_an_address_that_no_socket_can_be_made_for_is_passed_over(monkeypatch, container: Container):
+    """As ::1, to which localhost resolves also where IPv6 is switched off in the kernel."""
+    address = ("127.0.0.1", container.server_address[1])
+    unknown = 17  # UDP's number, for which there is no SOCK_STREAM
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, protocol, "", address) for protocol in (unknown, 6)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
+
+
 def test_the_last_refusal_is_the_error(monkeypatch, container: Container, closed_port):
     resolve_to(monkeypatch, closed_port, closed_port)
     with pytest.raises(iamcacheauth.CredentialsError, match="refused"):

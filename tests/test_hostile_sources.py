@@ -387,6 +387,11 @@ def test_sts_error_text_is_made_fit(sts):
     assert len(message) < 600
 
 
+def test_sts_error_that_quotes_a_part_of_the_token(sts):
+    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"No such key: {sts.token[4:40]}")])
+    assert refused_then_right(sts).endswith("HTTP status 400, InvalidIdentityToken: No such key: …")
+
+
 # --- whatever comes ---
 
 field_names = st.sampled_from(["Code", "AccessKeyId", "SecretAccessKey", "Token", "Expiration"])
@@ -473,8 +478,17 @@ def test_token_file(tmp_path, resolver):
             assert cause in message
         for path in (str(tmp_path), "\0", "x" * 5000):
             provider = iamcacheauth.EnvironmentCredentials({**environ, variable: path}, timeout=LONG)
-            assert f"{variable}: its file cannot be read: " in refused(provider)
+            assert f"{variable}: its file cannot be read: " in refused(provider, [path])  # it may be the token itself
     assert resolver.asked == []
+
+
+@pytest.mark.parametrize("value", ["a b", "é", "\udcff"], ids=label)
+@pytest.mark.parametrize("variable", ["AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"])
+def test_malformed_role(sts, variable, value):
+    message = refused(iamcacheauth.EnvironmentCredentials({**sts.environ, variable: value}, timeout=LONG), sts.secrets)
+    assert message.startswith(SOURCES[Sts])
+    assert variable in message
+    assert sts.requests == []
 
 
 @pytest.mark.parametrize("server", ["sts", "container"], indirect=True)

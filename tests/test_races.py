@@ -58,3 +58,26 @@ def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(provider, 
             patch.setattr(threading.Thread, "start", interrupted)
             asyncio.run(provider._fetch_async())
         assert not provider._renewals
+
+
+def test_an_interruption_after_the_thread_began_is_no_error_in_the_thread(fetch, monkeypatch):
+    threads = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    may_end = threading.Event()
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    provider = iamcacheauth.RefreshingCredentials(lambda: may_end.wait(30) and fetch())
+    with clock_at(NOON):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(threading.Thread, "start", interrupted)
+            asyncio.run(provider._fetch_async())
+        may_end.set()
+        threads[0].join()
+        assert provider().expiration == NOON + HOUR
+    assert not errors
