@@ -133,8 +133,8 @@ def explain(data: bytes) -> None:
     require(not stderr and (status == 0) == ("Nothing is wrong" in stdout), f"{status}: {stderr}")
     text = data.decode("utf-8", "replace")
     text += f"&{unquote(text)}"
-    secrets = re.findall("X-Amz-Signature=([0-9a-f]+)", text)
-    secrets += re.findall(r"X-Amz-Security-Token=([\w+/%-]+)", text)[-1:]
+    secrets = re.findall("[?&]X-Amz-Signature=([0-9a-f]+)", text)
+    secrets += re.findall(r"[?&]X-Amz-Security-Token=([\w+/%-]+)", text)[-1:]
     require_silence(unquote(stdout), [unquote(form) for secret in secrets for form in (secret, unquote(secret))])
 
 
