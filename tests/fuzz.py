@@ -316,6 +316,9 @@ SEEDS = {
     ],
     "arguments": [
         [b"master.my-cache.abc123.use1.cache.amazonaws.com:6379"],
+        [b"my-cache-x2e9hv.serverless.use1.cache.amazonaws.com"],
+        [b"my-cache-ro.abc123.ng.0001.use1.cache.amazonaws.com"],
+        [b"my-cluster-0001-001.my-cluster.abc123.memorydb.us-east-1.amazonaws.com"],
         [b"arn:aws:memorydb:us-east-1:123456789012:cluster/my-cluster"],
         [b"http://[fd00:ec2::23]/v1/credentials?a=b"],
         [b"us-gov-west-1a"],
