@@ -201,6 +201,7 @@ def test_another_role_gets_its_own_credentials(sts):
         provider()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_waiting_for_another_callers_retrieval_is_bounded_too(tmp_path):
     """Also where the retrieval itself is not: here it is stuck at a file that nobody writes to."""
     token = tmp_path / "token"
