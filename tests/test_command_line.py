@@ -168,11 +168,69 @@ def test_a_pasted_token_is_not_repeated(capsys, keys, arguments):
     assert "c0ffee" not in stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["token", "--help"], ["token", "elasticache", "-h"]])
-def test_help(capsys, arguments):
-    assert iamcacheauth.main(arguments) == 0
+SERVICES = """
+positional arguments:
+  SERVICE
+    elasticache  for ElastiCache
+    memorydb     for MemoryDB
+options:
+  -h, --help     show this help message and exit
+"""
+OF_ELASTICACHE = """
+positional arguments:
+  USER                    user id
+  CACHE                   replication group id or serverless cache's name
+options:
+  -h, --help              show this help message and exit
+  --serverless            for ElastiCache Serverless
+  --region REGION         such as us-east-1
+"""
+OF_MEMORYDB = """
+positional arguments:
+  USER                    user name
+  CLUSTER                 cluster's name
+options:
+  -h, --help              show this help message and exit
+  --region REGION         such as us-east-1
+"""
+OF_CHECK = """
+  --endpoint HOST[:PORT]  the port is 6379 unless given
+  --ca-file FILE          certificates to trust instead of the system's, PEM
+  --timeout SECONDS       limit of each step (5)
+"""
+HELP = {
+    "": """[-h] [--version] COMMAND ...
+Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
+positional arguments:
+  COMMAND
+    token     print a new token
+    explain   say what is in a token and what is wrong with it
+    check     log in to a cache, and say why if that fails
+options:
+  -h, --help  show this help message and exit
+  --version   show program's version number and exit
+Credentials and, without --region, the region come from the AWS_ variables of the environment.""",
+    "token": f"[-h] SERVICE ... {SERVICES}",
+    "token elasticache": f"[-h] [--serverless] [--region REGION] USER CACHE {OF_ELASTICACHE}",
+    "token memorydb": f"[-h] [--region REGION] USER CLUSTER {OF_MEMORYDB}",
+    "explain": "[-h] options: -h, --help show this help message and exit",
+    "check": f"[-h] SERVICE ... {SERVICES}",
+    "check elasticache": f"""[-h] [--serverless] [--region REGION]
+--endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CACHE {OF_ELASTICACHE} {OF_CHECK}""",
+    "check memorydb": f"""[-h] [--region REGION]
+--endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CLUSTER {OF_MEMORYDB} {OF_CHECK}""",
+}
+
+
+@pytest.mark.parametrize(("command", "expected"), HELP.items())
+def test_help(capsys, monkeypatch, command, expected):
+    """All of it but the layout, which differs between versions of Python."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert iamcacheauth.main([*command.split(), "--help"]) == 0
     stdout, stderr = capsys.readouterr()
-    assert stdout.startswith("usage: iamcacheauth")
+    shown = stdout.replace("optional arguments:", "options:").split()  # what 3.9 calls them
+    assert shown == f"usage: iamcacheauth {command} {expected}".split()
     assert stderr == ""
 
 
