@@ -316,8 +316,9 @@ def test_interrupted_while_waiting_for_credentials(monkeypatch):
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("stderr", [None, io.StringIO()])
-def test_main_reports_an_error_where_it_can(monkeypatch, stderr):
+@pytest.mark.parametrize("stream", [lambda: None, io.StringIO], ids=["none", "text"])
+def test_main_reports_an_error_where_it_can(monkeypatch, stream):
+    stderr = stream()
     monkeypatch.setattr(sys, "stderr", stderr)
     assert iamcacheauth.main(["token"]) == 2
     assert stderr is None or stderr.getvalue().count("\n") == 1
