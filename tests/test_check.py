@@ -5,17 +5,19 @@ The outputs are compared as whole texts, because people will read them.
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import itertools
 import re
 import socket
 import ssl
 import sys
+import time
 from urllib.parse import parse_qsl, unquote
 
 import pytest
 from checking import ROLE, SESSION, CallerIdentity, comparable
-from examples import ACCESS_KEY, SECRET_KEY
+from examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
 from loopback import (
     AUTHORITY,
     CA_FILE,
@@ -29,6 +31,7 @@ from loopback import (
     sts_error,
 )
 from subject import iamcacheauth
+from waiting import PATIENCE
 
 pytest_plugins = ["source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
@@ -123,7 +126,7 @@ class Cache(Server):
 
         self.faults["connection"] = iter([talk])
 
-    def replies(self, *replies):
+    def replies(self, *replies, certificate="server.pem"):
         """Answer commands over TLS, and stay until the client leaves."""
 
         def talk(connection):
@@ -133,7 +136,7 @@ class Cache(Server):
                     connection.sendall(answer)
                 commands.read()
 
-        self.tls(talk)
+        self.tls(talk, certificate)
 
 
 def read_command(file):
@@ -553,8 +556,7 @@ def test_a_redis_without_tls(cache, check, says):
     """It waits for the end of a line, which the start of TLS does not bring; see the other suite for a real one."""
 
     def plaintext(connection):
-        line = connection.recv(65536)
-        if not line.endswith(b"\n"):
+        if connection.recv(65536) != b"PING\r\n":
             silence(connection)
         connection.sendall(says)
 
@@ -640,6 +642,8 @@ NO_ANSWERS = {
     "another type": (after_the_command(raw(b"$-1\r\n")), "it does not speak the Redis protocol"),
     "another status": (after_the_command(raw(b"+QUEUED\r\n")), "it does not speak the Redis protocol"),
     "binary": (after_the_command(raw(b"\0\xff\n")), "it does not speak the Redis protocol"),
+    "an empty error": (after_the_command(raw(b"-\r\n")), "it does not speak the Redis protocol"),
+    "an error after 1 KB": (after_the_command(raw(b"-%1026b\r\n" % b"ERR")), "it does not speak the Redis protocol"),
 }
 
 
@@ -719,6 +723,15 @@ def sts():
 
 
 @pytest.fixture
+def far_from_greenwich(monkeypatch):
+    monkeypatch.setenv("TZ", "LOCAL-05:45")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
 def refused(cache, check):
     """The output that follows on WRONGPASS."""
 
@@ -762,6 +775,29 @@ What may have caused this, the most likely first:
 }}
 """.replace("AKIA…MPLE, permanent", "ASIA…MPLE, temporary")
     assert check(cache, environ=sts.environ) == expected
+
+
+def test_what_its_own_name_shows_is_not_a_possible_cause(cache, check, resolver):
+    """The certificate, too, is for a name that AWS gives."""
+    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
+    resolver.routes[endpoint, 6379] = cache
+    cache.replies(WRONGPASS, certificate="endpoint.pem")
+    expected = f"""{CONNECTED}\
+tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for
+                                *.my-cache.abc123.use1.cache.amazonaws.com and 1 more
+auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
+identity    skipped     0.1 ms  STS cannot be asked: Connection refused
+
+What may have caused this, the most likely first:
+1. IAM does not let the identity behind these credentials connect: attach the policy below to
+   it.
+2. User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user
+   name that differs from its id. See: aws elasticache describe-users --user-id my-iam-user
+3. A policy's condition, a permissions boundary or a service control policy forbids it.
+4. The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
+{UNKNOWN_POLICY}"""
+    environ = {**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}
+    assert check(endpoint, environ=environ, trust=str(AUTHORITY / "endpoint.pem")) == expected
 
 
 @pytest.mark.parametrize(
@@ -818,6 +854,16 @@ def test_sts_is_asked_in_the_region_of_the_cache(refused, sts, resolver):
     resolver.routes["sts.us-east-1.amazonaws.com", 443] = sts
     after = refused({**SESSION, "AWS_CA_BUNDLE": CA_FILE, "AWS_REGION": "eu-west-1"})
     assert after.startswith(f"identity    ok          0.1 ms  {ROLE}\n")
+
+
+def test_the_time_that_sts_is_told_is_utc(cache, refused, sts, far_from_greenwich):
+    refused(sts.environ)
+    told = [
+        time.strptime(dict(parse_qsl(url))["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+        for url in (cache.commands[0][2], sts.requests[0].target)
+    ]
+    token, question = map(calendar.timegm, told)
+    assert question - token <= PATIENCE
 
 
 UNREACHABLE = {
@@ -884,6 +930,15 @@ identity    FAILED      0.1 ms  STS: SignatureDoesNotMatch Signature expired: 20
 This machine's clock is wrong: set it, or run a time service.
 """,
     ),
+    "clock, ahead": (
+        sts_error(403, "SignatureDoesNotMatch", "Signature not yet current: 20260103T000000Z is still later than now"),
+        """\
+identity    FAILED      0.1 ms  STS: SignatureDoesNotMatch Signature not yet current:
+                                20260103T000000Z is still later than now
+
+This machine's clock is wrong: set it, or run a time service.
+""",
+    ),
 }
 
 
@@ -894,22 +949,31 @@ def test_sts_knows_what_is_wrong(refused, sts, answer, expected):
 
 
 @pytest.mark.parametrize(
-    ("offset", "by"), [(7230, "2 h behind"), (-7230, "2 h ahead"), (-330, "5 min ahead"), (930, "15 min behind")]
+    ("offset", "by"), [(7200, "2 h behind"), (-7200, "2 h ahead"), (-300, "5 min ahead"), (900, "15 min behind")]
 )
 @pytest.mark.parametrize("status", [200, 403])
 def test_a_wrong_clock(refused, sts, offset, by, status):
     sts.clock_offset = offset
     body = f"<R><Arn>{ROLE}</Arn></R>" if status == 200 else "<R><Code>SignatureDoesNotMatch</Code></R>"
-    sts.faults["identity"] = iter([reply(status, body, sts.date)])
-    after = refused(sts.environ)
-    told = re.sub(r" \d\d s ", " ", after.splitlines()[-1])
-    assert told == f"This machine's clock is wrong ({by}): set it, or run a time service."
+    with clock_at(NOON):
+        sts.faults["identity"] = iter([reply(status, body, sts.date)])
+        after = refused(sts.environ)
+    assert after.splitlines()[-1] == f"This machine's clock is wrong ({by}): set it, or run a time service."
 
 
-@pytest.mark.parametrize("offset", [-290, 0, 890])
+@pytest.mark.parametrize("offset", [-299, 0, 899])
 def test_a_clock_that_is_off_by_no_more_than_the_services_allow(refused, sts, offset):
     sts.clock_offset = offset
-    assert "clock" not in refused(sts.environ)
+    with clock_at(NOON):
+        assert "clock" not in refused(sts.environ)
+
+
+def test_a_clock_that_is_off_by_more_than_sts_allows(refused, sts):
+    sts.clock_offset = 1
+    body = "<R><Code>SignatureDoesNotMatch</Code><Message>Signature expired: 20260102T000000Z</Message></R>"
+    with clock_at(NOON):
+        sts.faults["identity"] = iter([reply(403, body, sts.date)])
+        assert "This machine's clock is wrong (1 s behind): set it" in refused(sts.environ)
 
 
 INCONCLUSIVE = {

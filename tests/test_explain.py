@@ -456,11 +456,21 @@ def test_a_token_before_a_megabyte_of_something_else():
     assert output.startswith("What is wrong, the most certain first:\n1. It holds white space")
 
 
-def test_a_stream_of_text():
+def test_input_without_an_end(monkeypatch):
+    class Endless(io.StringIO):
+        def read(self, size=-1):
+            return "a" * size
+
+    monkeypatch.setattr(sys, "stdin", Endless())
+    assert iamcacheauth.main(["explain"]) == 1
+
+
+def test_a_stream_of_text(capsys, monkeypatch):
     """Some programs put one in the place of sys.stdin that has no bytes behind it."""
-    with clock_at(NOW), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdin", io.StringIO(signed()))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(signed()))
+    with clock_at(NOW):
         assert iamcacheauth.main(["explain"]) == 0
+    assert capsys.readouterr() == (f"{CLAIMS}\n{NOTHING}\n", "")
 
 
 def test_no_standard_input(capsys, monkeypatch):
