@@ -22,7 +22,8 @@ def closed_port():
 
 def resolve_to(monkeypatch, *ports):
     addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    found = {socket.SOCK_STREAM: addresses}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *, type: found[type])
 
 
 def test_an_address_that_refuses_is_passed_over(monkeypatch, container: Container, closed_port):
@@ -45,9 +46,37 @@ def test_the_last_refusal_is_the_error(monkeypatch, container: Container, closed
         iamcacheauth.EnvironmentCredentials(container.environ)()
 
 
+def test_each_address_has_an_even_share_of_the_time(monkeypatch, container: Container, closed_port):
+    limits = []
+
+    class Socket(socket.socket):
+        def settimeout(self, limit):
+            limits.append(limit)
+            super().settimeout(limit)
+
+    resolve_to(monkeypatch, closed_port, closed_port, container.server_address[1])
+    monkeypatch.setattr(socket, "socket", Socket)
+    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: 0.0)
+    assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
+    assert limits[:4] == [2 / 3, 1, 2, 2]  # an attempt at a container has two seconds; then the whole is for the answer
+
+
+def test_a_resolver_that_uses_up_all_of_the_time(monkeypatch, container: Container):
+    clock = [0.0]
+
+    def resolve(host, port, *, type):
+        clock[0] = 0.5
+        return [(socket.AF_INET, type, 6, "", container.server_address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
+    with pytest.raises(iamcacheauth.CredentialsError, match=r": no complete answer in time$"):
+        iamcacheauth.EnvironmentCredentials(container.environ, timeout=0.5)()
+
+
 def test_a_name_without_addresses(monkeypatch, container: Container):
     resolve_to(monkeypatch)
-    with pytest.raises(iamcacheauth.CredentialsError, match="failed"):
+    with pytest.raises(iamcacheauth.CredentialsError, match=r": the connection failed \(OSError\)$"):
         iamcacheauth.EnvironmentCredentials(container.environ)()
 
 

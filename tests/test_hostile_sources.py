@@ -11,6 +11,8 @@ import gzip
 import http.client
 import itertools
 import json
+import os
+import re
 import socket
 import ssl
 import time
@@ -114,10 +116,16 @@ def loose(server):
 
 
 FAULTS = {
-    "closed at once": (lambda server: raw(b""), "connection"),
+    "closed at once": (lambda server: raw(b""), ": the connection was closed"),
     "closed in the status line": (lambda server: raw(b"HTTP/1.1 20"), "no HTTP answer"),
-    "closed in the headers": (lambda server: raw(head(200, "Content-Length: 100")[:-2]), "closed"),
-    "closed in the body": (lambda server: raw(head(200, "Content-Length: 9000") + loose(server)), "closed"),
+    "closed in the headers": (
+        lambda server: raw(head(200, "Content-Length: 100")[:-2]),
+        ": the connection was closed in the middle of its answer",
+    ),
+    "closed in the body": (
+        lambda server: raw(head(200, "Content-Length: 9000") + loose(server)),
+        ": the connection was closed in the middle of its answer",
+    ),
     "closed in a chunk": (
         lambda server: raw(head(200, "Transfer-Encoding: chunked") + b"fff\r\n" + loose(server)),
         "no HTTP answer",
@@ -139,6 +147,7 @@ FAULTS = {
         "larger",
     ),
     "100 MB without a length": (lambda server: flood(head(200), loose(server)), "larger"),
+    "one byte too many, and then nothing": (lambda server: drip(head(200) + b" " * 65537, b""), "larger"),
     "HTML": (
         lambda server: reply(200, b"<!DOCTYPE html>\n<html><body>Log in: " + loose(server) + b"</body></html>"),
         "its answer",
@@ -160,14 +169,12 @@ def test_fault(operation, fault, cause):
     assert cause in refused_then_right(server)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(operation, status):
     server, operation = operation
     with Server() as elsewhere:
         server.faults[operation] = itertools.repeat(reply(status, "", f"Location: {elsewhere.url}/"))
-        message = refused_then_right(server)
-    assert f"{status}" in message
-    assert "redirect" in message
+        assert refused_then_right(server).endswith(f": HTTP status {status}; redirects are not followed")
     assert elsewhere.requests == []
 
 
@@ -266,8 +273,8 @@ def test_the_timeout_is_for_all_requests_together(imds, container):
 
 KEYS = ("AccessKeyId", "SecretAccessKey", "Token")
 BAD_VALUES = [
-    *itertools.product(KEYS, [""], ["its answer has no"]),
-    *itertools.product(KEYS, ["with space", "with\nline", "with\ttab", "é", "\u2028"], ["malformed"]),
+    *itertools.product(KEYS, [""], [": its answer has no "]),
+    *itertools.product(KEYS, ["with space", "with\nline", "with\ttab", "é", "\u2028"], [": its answer is malformed: "]),
     ("Expiration", "", "no Expiration"),
     ("Expiration", "soon", "expiration"),
     ("Expiration", "2099-13-01T00:00:00Z", "expiration"),
@@ -288,7 +295,7 @@ def test_bad_value(server, field, value, cause):
 def test_missing_field(server, field):
     del server.issued[field]
     name = "SessionToken" if field == "Token" and isinstance(server, Sts) else field
-    assert f"no {name}" in refused_then_right(server)
+    assert refused_then_right(server).endswith(f": its answer has no {name}")
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, [], ["text"], {}, {"text": "text"}], ids=repr)
@@ -321,7 +328,7 @@ def test_wrong_type(server, field, value):
 @pytest.mark.parametrize("server", ["container", "imds"], indirect=True)
 def test_no_json_object(server, body):
     server.faults["credentials"] = itertools.repeat(reply(200, body))
-    assert "not a JSON object" in refused_then_right(server)
+    assert refused_then_right(server).endswith(": its answer is not a JSON object")
 
 
 ENTITIES = "".join(f'<!ENTITY e{number + 1} "{f"&e{number};" * 10}">' for number in range(9))
@@ -358,38 +365,36 @@ def test_no_xml_with_credentials(sts, body):
 
 
 @pytest.mark.parametrize("answer", ["", " ", "two words", "two\nlines", "é", "<html></html>\n<p>"], ids=label)
-@pytest.mark.parametrize("operation", ["token", "role"])
-def test_no_word(imds, operation, answer):
+@pytest.mark.parametrize(("operation", "wanted"), [("token", "session token"), ("role", "role name")])
+def test_no_word(imds, operation, wanted, answer):
     imds.faults[operation] = itertools.repeat(reply(200, answer))
-    assert "its answer is no" in refused_then_right(imds)
+    assert refused_then_right(imds).endswith(f": its answer is no {wanted}")
 
 
 @pytest.mark.parametrize("code", ["AssumeRoleUnauthorizedAccess", "", None, 1, ["Success"]], ids=repr)
 def test_instance_metadata_without_success(imds, code):
     imds.issued["Code"] = code
-    message = refused_then_right(imds)
-    assert "Code" in message
-    assert str(code) in message
+    assert refused_then_right(imds).endswith(f": its answer has the Code {code}, not Success")
 
 
 def test_sts_error_text_is_made_fit(sts):
-    """It comes from outside: it may quote the token, and it may be meant for a terminal."""
-    sts.faults["credentials"] = iter(
-        [
-            sts_error(
-                400, "InvalidIdentityToken", f"\x1b[2J\n{sts.token}\u202e {'long ' * 10000}".replace("\x1b", "&#27;")
-            )
-        ]
-    )
-    message = refused_then_right(sts)
-    assert "InvalidIdentityToken" in message
-    assert message.isprintable()
-    assert len(message) < 600
+    """It comes from outside, and may be meant for a terminal."""
+    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"\x9b2J\n\u202e{'x' * 50000}")])
+    assert refused_then_right(sts).endswith(f": HTTP status 400, InvalidIdentityToken: 2J {'x' * 297}")
 
 
-def test_sts_error_that_quotes_a_part_of_the_token(sts):
-    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"No such key: {sts.token[4:40]}")])
-    assert refused_then_right(sts).endswith("HTTP status 400, InvalidIdentityToken: No such key: …")
+@pytest.mark.parametrize(
+    ("quoted", "shown"),
+    [
+        (Sts.token, "…"),
+        (Sts.token[4:12], "…"),
+        (Sts.token[-8:] + " and so on", "…"),
+        (Sts.token[4:11], Sts.token[4:11]),  # too short to tell it from other words
+    ],
+)
+def test_sts_error_that_quotes_the_token(sts, quoted, shown):
+    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"No such key={quoted}")])
+    assert refused_then_right(sts).endswith(f": HTTP status 400, InvalidIdentityToken: No such key={shown}")
 
 
 # --- whatever comes ---
@@ -452,42 +457,64 @@ def test_any_xml():
 # --- malformed settings: refused before anything is sent ---
 
 
+NO_HEADER_VALUE = "line breaks and characters outside ASCII cannot go into a header"
+
+
 def test_token_file(tmp_path, resolver):
     file = tmp_path / "token"
-    variables = {
-        "AWS_WEB_IDENTITY_TOKEN_FILE": {"AWS_ROLE_ARN": ROLE_ARN},
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": {FULL_URI: "http://127.0.0.1/"},
-    }
-    contents = {
-        "too large": b"x" * 65537,
-        "empty": b"",
-        "": b"secret\nsecret",
-        " ": b"secret\r\nX-Header: secret",
-        "line": "sécret".encode(),
-    }
-    for variable, environ in variables.items():
+    variables = [
+        (
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            {"AWS_ROLE_ARN": ROLE_ARN},
+            "(AWS_WEB_IDENTITY_TOKEN_FILE): the file holds no token, or more than one line",
+        ),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            {FULL_URI: "http://127.0.0.1/"},
+            f": AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: {NO_HEADER_VALUE}",
+        ),
+    ]
+    for variable, environ, malformed in variables:
         provider = iamcacheauth.EnvironmentCredentials({**environ, variable: str(file)}, timeout=LONG)
         file.unlink(missing_ok=True)
-        message = refused(provider)
-        assert variable in message
-        assert "No such file" in message
-        for cause, content in contents.items():
+        assert refused(provider).endswith(f": {variable}: its file cannot be read: No such file or directory")
+        for content, cause in (
+            (b"x" * 65537, f": {variable}: its file is too large"),
+            (b"", f": {variable}: its file is empty"),
+            (b"secret\nsecret", malformed),
+            (b"secret\r\nX-Header: secret", malformed),
+            ("sécret".encode(), malformed),
+        ):
             file.write_bytes(content)
-            message = refused(provider, ["secret", "sécret"])
-            assert variable in message
-            assert cause in message
-        for path in (str(tmp_path), "\0", "x" * 5000):
+            assert refused(provider, ["secret", "sécret"]).endswith(cause)
+        for path, cause in (
+            (str(tmp_path), "Is a directory"),
+            ("\0", "its path is malformed"),
+            ("x" * 5000, "File name too long"),
+        ):
             provider = iamcacheauth.EnvironmentCredentials({**environ, variable: path}, timeout=LONG)
-            assert f"{variable}: its file cannot be read: " in refused(provider, [path])  # it may be the token itself
+            message = refused(provider, [path])  # it may be the token itself
+            assert message.endswith(f": {variable}: its file cannot be read: {cause}")
     assert resolver.asked == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_token_file_without_an_end(tmp_path):
+    token = tmp_path / "token"
+    os.mkfifo(token)
+    environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": ROLE_ARN}
+    caller = Caller(partial(refused, iamcacheauth.EnvironmentCredentials(environ, timeout=LONG)))
+    with token.open("wb", buffering=0) as endless:
+        endless.write(b"x" * 65537)
+        assert "its file is too large" in caller.result()
 
 
 @pytest.mark.parametrize("value", ["a b", "é", "\udcff"], ids=label)
 @pytest.mark.parametrize("variable", ["AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"])
 def test_malformed_role(sts, variable, value):
     message = refused(iamcacheauth.EnvironmentCredentials({**sts.environ, variable: value}, timeout=LONG), sts.secrets)
-    assert message.startswith(SOURCES[Sts])
-    assert variable in message
+    malformed = "AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII"
+    assert message == SOURCES[Sts] + malformed
     assert sts.requests == []
 
 
@@ -506,63 +533,67 @@ def test_token_file_comes_back(server, tmp_path):
 def test_authorization_that_is_no_header_value(container, token):
     environ = {**container.environ, "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
     message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), ["secret", "sécret"])
-    assert message.startswith(SOURCES[Container])
-    assert "AWS_CONTAINER_AUTHORIZATION_TOKEN" in message
+    assert message == f"{SOURCES[Container]}AWS_CONTAINER_AUTHORIZATION_TOKEN: {NO_HEADER_VALUE}"
     assert container.requests == []
 
 
-FORBIDDEN = [
-    "http://example.com/",
-    "http://169.254.169.254/",
-    "http://169.254.170.3/",
-    "http://[fd00:ec2::24]/",
-    "http://[::2]/",
-    "http://10.0.0.1/",
-    "http://0.0.0.0/",
-    "http://127.0.0.1.example.com/",
-    "http://localhost.example.com/",
-    "http://localhost./",
-    "http://2130706433/",
-    "http://127.1/",
-    "http://0x7f.0.0.1/",
-    "http://169.254.170.2.example.com/",
-    "http://169.254.170.2\\.example.com/",
-    "http://example.com#@127.0.0.1/",
-    "http://127.0.0.1@example.com/",
-    "http://example.com@127.0.0.1/",
-    "http://name:secret@127.0.0.1/",
-    "https://name:secret@127.0.0.1/",
-    "https://@127.0.0.1/",
-    "ftp://127.0.0.1/",
-    "file:///etc/passwd",
-    "127.0.0.1/path",
-    "/path",
-    "//127.0.0.1/path",
-    "http:/path",
-    "http://",
-    "http:///path",
-    "http://:80/",
-    "http://127.0.0.1:port/",
-    "http://127.0.0.1:65536/",
-    "http://127.0.0.1:-1/",
-    "http://[127.0.0.1/",
-    "http://[::1/",
-    "http://127.0.0.1/with space",
-    "http://127.0.0.1/with\r\nX: header",
-    "http://127.0.0.1/é",
-    "http://\uff11\uff12\uff17.0.0.1/",
-]
+FORBIDDEN = {
+    "https is wanted; plain http only goes to this machine or its agents": [
+        "http://example.com/",
+        "http://169.254.169.254/",
+        "http://169.254.170.3/",
+        "http://[fd00:ec2::24]/",
+        "http://[::2]/",
+        "http://10.0.0.1/",
+        "http://0.0.0.0/",
+        "http://127.0.0.1.example.com/",
+        "http://localhost.example.com/",
+        "http://localhost./",
+        "http://2130706433/",
+        "http://127.1/",
+        "http://0x7f.0.0.1/",
+        "http://169.254.170.2.example.com/",
+        "http://169.254.170.2\\.example.com/",
+        "http://example.com#@127.0.0.1/",
+    ],
+    "a URL without user name and password is wanted": [
+        "http://127.0.0.1@example.com/",
+        "http://example.com@127.0.0.1/",
+        "http://name:secret@127.0.0.1/",
+        "https://name:secret@127.0.0.1/",
+        "https://@127.0.0.1/",
+    ],
+    "a URL that starts with http:// or https:// is wanted": [
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "127.0.0.1/path",
+        "/path",
+        "//127.0.0.1/path",
+        "http:/path",
+        "http://",
+        "http:///path",
+        "http://:80/",
+        "http://127.0.0.1:port/",
+        "http://127.0.0.1:65536/",
+        "http://127.0.0.1:-1/",
+        "http://[127.0.0.1/",
+        "http://[::1/",
+        "http://127.0.0.1/with space",
+        "http://127.0.0.1/with\r\nX: header",
+        "http://127.0.0.1/é",
+        "http://\uff11\uff12\uff17.0.0.1/",
+    ],
+}
 
 
-@pytest.mark.parametrize("url", FORBIDDEN)
-def test_forbidden_urls(resolver, tmp_path, url):
+@pytest.mark.parametrize(("url", "cause"), [(url, cause) for cause, urls in FORBIDDEN.items() for url in urls])
+def test_forbidden_urls(resolver, tmp_path, url, cause):
     token_file = tmp_path / "token"
     token_file.write_text("token")
     web_identity = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file), "AWS_ROLE_ARN": ROLE_ARN}
     for variable, environ in ((FULL_URI, {}), ("AWS_ENDPOINT_URL_STS", web_identity)):
         message = refused(iamcacheauth.EnvironmentCredentials({**environ, variable: url}, timeout=LONG), ["secret"])
-        assert variable in message
-        assert "wanted" in message
+        assert message.endswith(f": {variable}: {cause}")
     assert resolver.asked == []
 
 
@@ -570,14 +601,16 @@ def test_forbidden_urls(resolver, tmp_path, url):
 def test_forbidden_metadata_endpoint(resolver, url):
     environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}
     message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), ["secret"])
-    assert "AWS_EC2_METADATA_SERVICE_ENDPOINT" in message
+    assert message.startswith(SOURCES[Imds] + "AWS_EC2_METADATA_SERVICE_ENDPOINT: a URL ")
     assert resolver.asked == []
 
 
 @pytest.mark.parametrize("uri", ["path", "@example.com/", ".example.com/", ":8080/", "/é", "/with space", "/\r\nX: x"])
 def test_forbidden_relative_uri(resolver, uri):
     message = refused(iamcacheauth.EnvironmentCredentials({RELATIVE_URI: uri}, timeout=LONG))
-    assert RELATIVE_URI in message
+    malformed = f"{RELATIVE_URI}: a URL that starts with http:// or https:// is wanted"
+    cause = malformed if uri.startswith("/") else "a path that starts with a slash is wanted"
+    assert message == f"container credentials ({RELATIVE_URI}): {cause}"
     assert resolver.asked == []
 
 
@@ -630,7 +663,7 @@ def test_no_tls_there():
     with Sts(plain=True) as sts:
         environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": sts.url.replace("http:", "https:")}
         message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), sts.secrets)
-    assert message.startswith(SOURCES[Sts])
+    assert re.fullmatch(re.escape(SOURCES[Sts]) + "TLS failed: [a-z ]+", message)  # which words is up to OpenSSL
     assert sts.requests == []
 
 
