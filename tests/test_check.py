@@ -395,15 +395,16 @@ def test_an_endpoint_that_does_not_fit(warnings, service, endpoint, expected):
     assert warnings(endpoint, service) == expected
 
 
+@pytest.mark.parametrize("other", ["other", "cache", "memorydb", "serverless"])
 @pytest.mark.parametrize(
-    "endpoint", [endpoint for endpoint in MATCHING["elasticache"] + WITHOUT_TLS["elasticache"] if "abc123" in endpoint]
+    ("service", "endpoint"), [pair for pair in each(MATCHING) + each(WITHOUT_TLS) if "abc123" in pair[1]]
 )
-def test_another_caches_endpoint(warnings, endpoint):
-    other = endpoint.replace("my-cache", "other").replace("My-Cache", "other")
-    found = [warning for warning in warnings(other) if warning != NO_TLS_FORM]
+def test_another_caches_endpoint(warnings, service, endpoint, other):
+    renamed = endpoint.replace("my-cache", other).replace("My-Cache", other)
+    found = [warning for warning in warnings(renamed, service) if warning != NO_TLS_FORM]
     # The node of a cache without TLS does not tell its name for sure.
-    unsure = re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", other)
-    assert found == ([] if unsure else ["The endpoint is that of other, but the token is signed for my-cache."])
+    unsure = re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
+    assert found == ([] if unsure else [f"The endpoint is that of {other}, but the token is signed for my-cache."])
 
 
 REGION_CODES = {
