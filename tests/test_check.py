@@ -37,6 +37,7 @@ pytest_plugins = ["source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+ENDPOINT = "master.my-cache.abc123.use1.cache.amazonaws.com"
 WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 
 SIGNED = """\
@@ -214,6 +215,13 @@ credentials FAILED      0.1 ms  no credentials: none of AWS_ACCESS_KEY_ID,
 To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 """
     assert check("localhost", environ={}) == expected
+
+
+def test_each_step_is_timed(capsys, monkeypatch):
+    monkeypatch.setattr(iamcacheauth.time, "perf_counter", itertools.count().__next__)
+    arguments = ["check", "elasticache", "me", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
+    assert iamcacheauth.main(arguments) == 1
+    assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  no credentials: ")
 
 
 @pytest.mark.parametrize(
@@ -786,8 +794,7 @@ What may have caused this, the most likely first:
 
 def test_what_its_own_name_shows_is_not_a_possible_cause(cache, check, resolver):
     """The certificate, too, is for a name that AWS gives."""
-    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
-    resolver.routes[endpoint, 6379] = cache
+    resolver.routes[ENDPOINT, 6379] = cache
     cache.replies(WRONGPASS, certificate="endpoint.pem")
     expected = f"""{CONNECTED}\
 tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for
@@ -804,7 +811,7 @@ What may have caused this, the most likely first:
 4. The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
 {UNKNOWN_POLICY}"""
     environ = {**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}
-    assert check(endpoint, environ=environ, trust=str(AUTHORITY / "endpoint.pem")) == expected
+    assert check(ENDPOINT, environ=environ, trust=str(AUTHORITY / "endpoint.pem")) == expected
 
 
 @pytest.mark.parametrize(
@@ -958,6 +965,22 @@ def test_sts_knows_what_is_wrong(refused, sts, answer, expected):
     assert refused(sts.environ) == expected
 
 
+def test_what_is_certain_comes_without_the_usual_causes(cache, check, resolver):
+    resolver.routes[ENDPOINT, 6379] = cache
+    cache.replies(WRONGPASS, certificate="endpoint.pem")
+    with Cache(after_the_command(sts_error(403, "InvalidClientTokenId", "It is invalid."))) as sts:
+        url = f"http://127.0.0.1:{sts.server_address[1]}"
+        environ = {**SESSION, "AWS_SESSION_TOKEN": "", "AWS_ENDPOINT_URL_STS": url}
+        output = check(ENDPOINT, "--serverless", environ=environ, trust=str(AUTHORITY / "endpoint.pem"))
+    expected = """\
+1. A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
+2. AWS does not know these keys: they were deleted or switched off, or the session token is
+   missing or belongs to others.
+3. The endpoint is not of a serverless cache: leave out --serverless.
+"""
+    assert output.partition(MAY_HAVE_CAUSED_THIS)[2] == expected
+
+
 @pytest.mark.parametrize(
     ("offset", "by"), [(7200, "2 h behind"), (-7200, "2 h ahead"), (-300, "5 min ahead"), (900, "15 min behind")]
 )
@@ -1020,6 +1043,7 @@ def test_an_error_that_quotes_the_request(refused, sts):
 
 # --- usage ---
 
+NO_ENDPOINT = "iamcacheauth: --endpoint: HOST or HOST:PORT is wanted, without a scheme or a path\n"
 NO_ENDPOINTS = [
     "",
     ":6379",
@@ -1041,7 +1065,7 @@ NO_ENDPOINTS = [
     [
         ([], "the following arguments are required: --endpoint"),
         (["--endpoint"], "--endpoint: expected one argument"),
-        *((["--endpoint", endpoint], "HOST:PORT") for endpoint in NO_ENDPOINTS),
+        *((["--endpoint", endpoint], NO_ENDPOINT) for endpoint in NO_ENDPOINTS),
         (["--endpoint", "a", "--timeout", "0"], "timeout: a positive number of seconds is wanted"),
         (["--endpoint", "a", "--timeout", "nan"], "timeout: a positive number of seconds is wanted"),
         (["--endpoint", "a", "--timeout", "1e300"], "timeout: a positive number of seconds is wanted"),
