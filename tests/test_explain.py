@@ -94,6 +94,8 @@ CASES = {
     "escapes left out": (signed().replace("%2F", "/"), CLAIMS, NOTHING),
     "a percent sign in the user": (signed(user="a%2fb"), claiming(user="a%2fb"), NOTHING),
     "a question mark in the user": (signed(user="a?b"), claiming(user="a?b"), NOTHING),
+    "a long user": (signed(user="a" * 64), claiming(user="a" * 64), NOTHING),
+    "a user too long to be one": (signed(user="a" * 65), claiming(user=HIDDEN), NOTHING),
     "a slow clock": (
         signed(age=-300),
         claiming(signed="2026-01-02T12:05:00Z, in 4 min", valid_until="2026-01-02T12:20:00Z, 19 min left"),
@@ -210,11 +212,14 @@ NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own n
         claiming(service="s3"),
         "It is signed for another service. Sign for elasticache or memorydb.",
     ),
-    "MemoryDB, serverless": (
-        signed("my-cache", SERVERLESS, service="memorydb"),
-        claiming(service="MemoryDB").replace("cache  ", "cluster"),
-        "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
-    ),
+    **{
+        f"MemoryDB, {value}": (
+            signed("my-cache", ("ResourceType", value), service="memorydb"),
+            claiming(service="MemoryDB").replace("cache  ", "cluster"),
+            "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
+        )
+        for value in ("ServerlessCache", "Serverless")
+    },
     **{
         f"misspelt: {name}={value}": (
             signed("my-cache", (name, value)),
