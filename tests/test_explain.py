@@ -145,8 +145,8 @@ What is wrong, the most certain first:
         "Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.",
     ),
     "capitals in the name": (
-        signed("My-Cache"),
-        claiming(cache="My-Cache"),
+        signed("My-X-Cache"),
+        claiming(cache="My-X-Cache"),
         "The cache's name has capitals. AWS keeps it in lower case: sign for that.",
     ),
     "endpoint for the name": (
@@ -164,6 +164,11 @@ What is wrong, the most certain first:
     "alias for the name": (
         signed("cache.example"),
         claiming(cache="cache.example"),
+        "It is signed for an endpoint. Sign for the cache's name.",
+    ),
+    "a secret for the name": (
+        signed(credentials=TEMPORARY).replace("my-cache", f"{SESSION_TOKEN[:8]}.example"),
+        claiming(cache=HIDDEN, access_key="ASIA…MPLE, temporary"),
         "It is signed for an endpoint. Sign for the cache's name.",
     ),
     "no name": (
