@@ -96,9 +96,20 @@ CASES = {
     "a question mark in the user": (signed(user="a?b"), claiming(user="a?b"), NOTHING),
     "a long user": (signed(user="a" * 64), claiming(user="a" * 64), NOTHING),
     "a user too long to be one": (signed(user="a" * 65), claiming(user=HIDDEN), NOTHING),
+    "a question mark in the user, as it is": (signed(user="a?b").replace("%3F", "?"), claiming(user="a?b"), NOTHING),
+    "this second": (
+        signed(age=-60),
+        claiming(signed="2026-01-02T12:01:00Z, 0 s ago", valid_until="2026-01-02T12:16:00Z, 15 min left"),
+        NOTHING,
+    ),
+    "the last second": (
+        signed(age=839),
+        claiming(signed="2026-01-02T11:46:01Z, 14 min 59 s ago", valid_until="2026-01-02T12:01:01Z, 1 s left"),
+        NOTHING,
+    ),
     "a slow clock": (
-        signed(age=-300),
-        claiming(signed="2026-01-02T12:05:00Z, in 4 min", valid_until="2026-01-02T12:20:00Z, 19 min left"),
+        signed(age=-360),
+        claiming(signed="2026-01-02T12:06:00Z, in 5 min", valid_until="2026-01-02T12:21:00Z, 20 min left"),
         NOTHING,
     ),
     "expired": (
@@ -320,6 +331,11 @@ What is wrong, the most certain first:
         "X-Amz-Signature is not 64 hexadecimal digits. Sign anew, and pass on all of it.",
     ),
     "one missing": (without("X-Amz-Expires"), "", "Missing: X-Amz-Expires. Pass on all of it; in a shell, in quotes."),
+    "the first missing": (
+        signed().replace("Action=connect&", ""),
+        "",
+        "Missing: Action. Pass on all of it; in a shell, in quotes.",
+    ),
     "an empty one": (
         signed().replace("User=my-iam-user", "User="),
         "",
