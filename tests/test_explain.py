@@ -250,7 +250,27 @@ NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own n
         )
     },
     "scheme": (f"http://{signed()}", CLAIMS, "It starts with a scheme. Remove everything up to and including '://'."),
-    "quotes": (f'"{signed()}"', CLAIMS, "It is wrapped in quotes. Remove them: they are not part of it."),
+    **{
+        f"quotes: {mark}": (
+            f"{mark}{signed()}{mark}",
+            CLAIMS,
+            "It is wrapped in quotes. Remove them: they are not part of it.",
+        )
+        for mark in "'\"`"
+    },
+    "quotes around capitals": (
+        f"'{signed('X-Cache')}'",
+        claiming(cache="X-Cache"),
+        """\
+What is wrong, the most certain first:
+1. It is wrapped in quotes. Remove them: they are not part of it.
+2. The cache's name has capitals. AWS keeps it in lower case: sign for that.""",
+    ),
+    "a line break before a question mark": (
+        signed(user="a?b").replace("%3F", "?").replace("connect", "con\nnect"),
+        claiming(user="a?b"),
+        "It holds white space or a line break. Pass it on as one word.",
+    ),
     "wrapped lines": (
         "\n".join(signed()[start : start + 76] for start in range(0, 999, 76)),
         CLAIMS,
