@@ -33,11 +33,18 @@ def test_an_address_that_refuses_is_passed_over(monkeypatch, container: Containe
 
 def test_an_address_that_no_socket_can_be_made_for_is_passed_over(monkeypatch, container: Container):
     """As ::1, to which localhost resolves also where IPv6 is switched off in the kernel."""
-    address = ("127.0.0.1", container.server_address[1])
     unknown = 17  # UDP's number, for which there is no SOCK_STREAM
-    addresses = [(socket.AF_INET, socket.SOCK_STREAM, protocol, "", address) for protocol in (unknown, 6)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
+    with Container() as never:
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, unknown, "", never.server_address),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", container.server_address),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
+        del addresses[1]
+        with pytest.raises(iamcacheauth.CredentialsError, match=r"[Pp]rotocol"):
+            iamcacheauth.EnvironmentCredentials(container.environ)()
+    assert never.requests == []
 
 
 def test_the_last_refusal_is_the_error(monkeypatch, container: Container, closed_port):

@@ -140,7 +140,13 @@ def test_sts_server_is_strict(sts, method, headers, form, refusal):
 
 def test_every_source(server):
     assert fields(retrieve(server.environ)) == server.issued
-    assert {request.headers["Connection"] for request in server.requests} == {"close"}
+    hosts = {(request.headers["Host"], request.headers["Connection"]) for request in server.requests}
+    assert hosts == {("{}:{}".format(*server.server_address), "close")}
+
+
+def test_the_longest_answer(container):
+    container.faults["credentials"] = iter([reply(200, json.dumps(container.issued).ljust(65536))])
+    assert fields(retrieve(container.environ)) == container.issued
 
 
 def test_tokens_are_signed_with_what_was_fetched(server, monkeypatch):
