@@ -893,10 +893,10 @@ def _name_in_endpoint(host: str) -> str:
     NAME-001.xxxxxx.0001.…, because a name may end like that itself.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     """
-    first, second, *others = host.split(".")
+    first, second, *_ = host.split(".")
     if first in ("master", "replica", "clustercfg"):
         return second
-    if "serverless" in (second, *others):
+    if _is_serverless(host):
         return first.rpartition("-")[0]
     if first.startswith(f"{second}-"):
         return second
@@ -904,6 +904,11 @@ def _name_in_endpoint(host: str) -> str:
     if suffix == "ro":
         return name
     return "" if len(suffix) == 3 and suffix.isdigit() else first
+
+
+def _is_serverless(host: str) -> bool:
+    """Whether "serverless" stands before the region, as in NAME-xxxxxx.serverless.use1.cache.amazonaws.com."""
+    return host.rpartition(".cache.")[0].rpartition(".")[0].endswith(".serverless")
 
 
 def _resolved_region(region: str | None) -> str:
@@ -1954,9 +1959,9 @@ def _service_of(host: str) -> str:
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
     https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
     """
-    if ".memorydb." in host and ".amazonaws." in host:
-        return "memorydb"
-    return "elasticache" if ".cache.amazonaws." in host else ""
+    if ".cache.amazonaws." in host:
+        return "elasticache"
+    return "memorydb" if ".memorydb." in host and ".amazonaws." in host else ""
 
 
 def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
@@ -1965,16 +1970,16 @@ def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
     if service != generator.service:
         return [f"The endpoint is one of {service}: use check {service}."] if service else []
     doubts = []
-    if (".serverless." in host) != generator._serverless:
-        kind = "of a serverless cache: add" if ".serverless." in host else "not of a serverless cache: leave out"
+    if _is_serverless(host) != generator._serverless:
+        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
         doubts.append(f"The endpoint is {kind} --serverless.")
     name = _name_in_endpoint(host)
     if name not in ("", generator.name):
         doubts.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
     if service == "memorydb":
-        region, known = host.partition(".memorydb.")[2].partition(".")[0], generator.region
+        region, known = host.rpartition(".memorydb.")[2].partition(".")[0], generator.region
     else:
-        region, known = host.partition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
+        region, known = host.rpartition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
     if region != known:
         meant = generator.region if known == generator.region else f"{generator.region}, which is {known}"
         doubts.append(f"The endpoint is in {region}, but the token is signed for {meant}.")
