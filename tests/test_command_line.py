@@ -329,7 +329,7 @@ class FullDisk(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("stdout", "says"), [(None, "closed"), (FullDisk(), "No space left")])
+@pytest.mark.parametrize(("stdout", "says"), [(None, ": standard output is closed\n"), (FullDisk(), "No space left")])
 def test_main_fails_if_its_output_goes_nowhere(capsys, keys, monkeypatch, stdout, says):
     monkeypatch.setattr(sys, "stdout", stdout)
     assert iamcacheauth.main(list(ELASTICACHE)) == 1
