@@ -436,10 +436,10 @@ What is wrong, the most certain first:
 }
 
 
-def explained(text, now=NOW):
+def explained(text, now=NOW, encoding="utf-8"):
     """The exit status and the output for what comes on the standard input."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
     with clock_at(now), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         patch.setattr(sys, "stdout", output)
@@ -453,6 +453,10 @@ def test_it_says(token, claims, problems):
     assert output == (f"{claims}\n" if claims else "") + f"{problems}\n"
     assert status == (0 if problems == NOTHING else 1)
     assert max(map(len, output.splitlines())) <= 100
+
+
+def test_an_output_that_knows_no_ellipsis():
+    assert explained(signed(), encoding="ascii") == (0, f"{CLAIMS}\n{NOTHING}\n".replace("…", r"\u2026"))
 
 
 def test_every_token_that_botocore_made():
