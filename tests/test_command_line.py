@@ -334,3 +334,4 @@ def test_main_fails_if_its_output_goes_nowhere(capsys, keys, monkeypatch, stdout
     monkeypatch.setattr(sys, "stdout", stdout)
     assert iamcacheauth.main(list(ELASTICACHE)) == 1
     assert says in capsys.readouterr().err
+    assert sys.stdout is None  # so that the interpreter leaves it alone when it exits
