@@ -110,7 +110,7 @@ def test_the_region_may_come_from_the_environment(capsys, monkeypatch, keys):
         ([], "COMMAND"),
         (["sing"], "usage"),
         (["token"], "SERVICE"),
-        (["token", "redis"], "usage"),
+        (["token", "redis"], "iamcacheauth: usage: iamcacheauth token [-h] SERVICE ...\n"),
         (["token", "elasticache"], "USER, CACHE"),
         (["token", "memorydb", "iam-user"], "CLUSTER"),
         ([*ELASTICACHE, "more"], "usage"),
