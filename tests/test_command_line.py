@@ -104,70 +104,6 @@ def test_the_region_may_come_from_the_environment(capsys, monkeypatch, keys):
     assert "/eu-west-3/" in read(capsys.readouterr().out)[1]["X-Amz-Credential"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ([], "COMMAND"),
-        (["sing"], "usage"),
-        (["token"], "SERVICE"),
-        (["token", "redis"], "iamcacheauth: usage: iamcacheauth token [-h] SERVICE ...\n"),
-        (["token", "elasticache"], "USER, CACHE"),
-        (["token", "memorydb", "iam-user"], "CLUSTER"),
-        ([*ELASTICACHE, "more"], "usage"),
-        ([*ELASTICACHE, "a\nb"], "usage"),
-        ([*ELASTICACHE, "--region"], "--region"),
-        ([*ELASTICACHE, "--serverless=yes"], "usage"),
-        ([*ELASTICACHE, "--server"], "usage"),
-        (["token", "memorydb", *ELASTICACHE[2:], "--serverless"], "usage"),
-        ([*ELASTICACHE[:4]], "AWS_REGION"),
-        ([*ELASTICACHE[:4], "--region", ""], "region: "),
-        ([*ELASTICACHE[:4], "--region", "eu-west-1a"], "availability zone"),
-        (["token", "elasticache", "", "my-cache"], "user: "),
-        (["token", "elasticache", "iam\nuser", "my-cache"], "user: "),
-        (["token", "elasticache", "iam-user", ""], "cache: "),
-        (["token", "memorydb", "iam-user", "my_cluster"], "cluster: "),
-        (["token", "memorydb", "iam-user", "clustercfg.my-name.x.memorydb.eu-west-1.amazonaws.com:6379"], "'my-name'"),
-    ],
-)
-def test_wrong_usage(capsys, keys, arguments, says):
-    assert says in refusal(capsys, arguments, 2)
-
-
-@pytest.mark.parametrize(
-    ("variables", "says"),
-    [
-        ({}, "AWS_ACCESS_KEY_ID"),
-        ({"AWS_ACCESS_KEY_ID": "AKIA"}, "AWS_SECRET_ACCESS_KEY is not set"),
-        ({**KEYS, "AWS_SECRET_ACCESS_KEY": "a\nb"}, "AWS_SECRET_ACCESS_KEY: "),
-        ({**KEYS, "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"}, "2020-01-01T00:00:00Z"),
-    ],
-)
-def test_no_credentials(capsys, monkeypatch, variables, says):
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    assert says in refusal(capsys, ELASTICACHE, 1)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [TOKEN],
-        ["token", TOKEN],
-        ["explain", TOKEN],
-        ["token", "elasticache", "iam-user", TOKEN],
-        [*ELASTICACHE, TOKEN],
-        [*ELASTICACHE, f"--serverless={TOKEN}"],
-        [*ELASTICACHE, f"--password={TOKEN}"],
-        [*ELASTICACHE[:4], "--region", TOKEN],
-        [*ELASTICACHE, f"{TOKEN}\n: expected one argument"],
-    ],
-)
-def test_a_pasted_token_is_not_repeated(capsys, keys, arguments):
-    stderr = refusal(capsys, arguments, 2)
-    assert "Signature" not in stderr
-    assert "c0ffee" not in stderr
-
-
 SERVICES = """
 positional arguments:
   SERVICE
@@ -220,6 +156,71 @@ Credentials and, without --region, the region come from the AWS_ variables of th
     "check memorydb": f"""[-h] [--region REGION]
 --endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CLUSTER {OF_MEMORYDB} {OF_CHECK}""",
 }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["sing"], "usage"),
+        (["token"], "SERVICE"),
+        (["token", "redis"], "iamcacheauth: usage: iamcacheauth token [-h] SERVICE ...\n"),
+        (["token", "elasticache"], "USER, CACHE"),
+        (["token", "memorydb", "iam-user"], "CLUSTER"),
+        ([*ELASTICACHE, "more"], "usage"),
+        ([*ELASTICACHE, "a\nb"], "usage"),
+        ([*ELASTICACHE, "--region"], "--region"),
+        ([*ELASTICACHE, "--serverless=yes"], "usage"),
+        ([*ELASTICACHE, "--server"], "usage"),
+        *(([*command.split(), "--hel"], "usage") for command in HELP),
+        (["token", "memorydb", *ELASTICACHE[2:], "--serverless"], "usage"),
+        ([*ELASTICACHE[:4]], "AWS_REGION"),
+        ([*ELASTICACHE[:4], "--region", ""], "region: "),
+        ([*ELASTICACHE[:4], "--region", "eu-west-1a"], "availability zone"),
+        (["token", "elasticache", "", "my-cache"], "user: "),
+        (["token", "elasticache", "iam\nuser", "my-cache"], "user: "),
+        (["token", "elasticache", "iam-user", ""], "cache: "),
+        (["token", "memorydb", "iam-user", "my_cluster"], "cluster: "),
+        (["token", "memorydb", "iam-user", "clustercfg.my-name.x.memorydb.eu-west-1.amazonaws.com:6379"], "'my-name'"),
+    ],
+)
+def test_wrong_usage(capsys, keys, arguments, says):
+    assert says in refusal(capsys, arguments, 2)
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({}, "AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "AKIA"}, "AWS_SECRET_ACCESS_KEY is not set"),
+        ({**KEYS, "AWS_SECRET_ACCESS_KEY": "a\nb"}, "AWS_SECRET_ACCESS_KEY: "),
+        ({**KEYS, "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"}, "2020-01-01T00:00:00Z"),
+    ],
+)
+def test_no_credentials(capsys, monkeypatch, variables, says):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert says in refusal(capsys, ELASTICACHE, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [TOKEN],
+        ["token", TOKEN],
+        ["explain", TOKEN],
+        ["token", "elasticache", "iam-user", TOKEN],
+        [*ELASTICACHE, TOKEN],
+        [*ELASTICACHE, f"--serverless={TOKEN}"],
+        [*ELASTICACHE, f"--password={TOKEN}"],
+        [*ELASTICACHE[:4], "--region", TOKEN],
+        [*ELASTICACHE, f"{TOKEN}\n: expected one argument"],
+    ],
+)
+def test_a_pasted_token_is_not_repeated(capsys, keys, arguments):
+    stderr = refusal(capsys, arguments, 2)
+    assert "Signature" not in stderr
+    assert "c0ffee" not in stderr
 
 
 @pytest.mark.parametrize(("command", "expected"), HELP.items())
