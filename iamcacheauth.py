@@ -1389,7 +1389,7 @@ def _exchange(
         if context is not None:
             client.sock = context.wrap_socket(client.sock, server_hostname=host)
             client.sock.settimeout(_left(deadline))
-        with closing(http.client.HTTPResponse(client.sock, method=method)) as response:
+        with closing(http.client.HTTPResponse(client.sock)) as response:
             response.fp.close()
             # Before the request and the wait that follows: making a file swallows a KeyboardInterrupt that comes then.
             response.fp = _file_until(deadline, client.sock)
