@@ -2102,8 +2102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error, 2)
     except (Error, OSError) as error:
         return _failed(error, 1)
-    except SystemExit as stop:  # argparse's way out of --help and --version
-        return 0 if stop.code is None else int(stop.code)
     except KeyboardInterrupt:
         return 130
     return status
@@ -2161,7 +2159,10 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
         service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
         service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
         service.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)")
-    return parser.parse_args(argv)
+    try:
+        return parser.parse_args(argv)
+    except SystemExit:  # after --help or --version, which leaves nothing to do
+        return argparse.Namespace(run=lambda _: 0)
 
 
 def _add_services(command: Any) -> tuple[Any, Any]:
