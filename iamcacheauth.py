@@ -219,9 +219,9 @@ class RefreshingCredentials(_Provider):
     timeout: the longest wait for another caller's fetch, in seconds, a day at most.
 
     From 15 minutes before they expire, one caller renews them while the others go on with
-    what there is; a renewal that fails, be it with an exception of a time limit of yours, is
-    tried again after 10 seconds. Without valid
-    credentials every caller waits for the one fetch under way and shares its outcome.
+    what there is; a renewal that fails, be it with an exception of a time limit of yours,
+    is tried again after 10 seconds. Without valid credentials every caller waits for the
+    one fetch under way and shares its outcome.
 
     Safe to share between threads, event loops and forked processes. A copy or pickle
     takes ``fetch`` along but nothing that was fetched. Calling the object returns a
@@ -330,8 +330,9 @@ class RefreshingCredentials(_Provider):
             del self._renewals[os.getpid()]
 
     def _renewed(self) -> StaticCredentials:
-        valid = self._valid(time.time())
-        if valid is not None and time.time() <= self._kept[1]:
+        now = time.time()
+        valid = self._valid(now)
+        if valid is not None and now <= self._kept[1]:
             return valid  # another caller's renewal ended between our looking and our registering
         try:
             credentials = self._fetcher._fetch()
