@@ -47,7 +47,7 @@ if "--replay" not in sys.argv:
         import subject  # noqa: F401
 from checking import SESSION
 from examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY
-from loopback import CA_FILE, ROLE_ARN, Sts, head
+from loopback import CA_FILE, ROLE_ARN, Sts, and_behind, head
 from subject import iamcacheauth
 from vector_files import FOLDER, load
 
@@ -102,10 +102,7 @@ def said(call: Callable[[], object]) -> list[str]:
         call()
     except iamcacheauth.Error as error:
         require(str(error) and str(error).isprintable(), f"not one printable line: {error}")
-        behind: BaseException | None = error
-        while behind is not None:
-            texts.append(re.sub("^[A-Za-z_]+: ", "", str(behind)))  # less the argument's name
-            behind = behind.__cause__ or (None if behind.__suppress_context__ else behind.__context__)
+        texts = [re.sub("^[A-Za-z_]+: ", "", str(behind)) for behind in and_behind(error)]  # less the argument's name
     return texts
 
 

@@ -344,11 +344,14 @@ class Sts(Server):
 # --- what the tests of sources share ---
 
 
+def and_behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it that a traceback shows."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def told(error: BaseException) -> str:
     """All that a log or a person gets to see of an error and of those behind it."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    chain: BaseException | None = error
-    while chain is not None:
-        text += f"\n{chain}\n{chain!r}"
-        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
-    return text
+    return text + "".join(f"\n{behind}\n{behind!r}" for behind in and_behind(error))
