@@ -261,7 +261,7 @@ credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_AC
 token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
   warning: A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as
            well.
-connect     FAILED      0.1 ms  nowhere.example: the name does not resolve
+connect     FAILED      0.1 ms  nowhere.example: the host name does not resolve
 
 What may have caused this, the most likely first:
 1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
@@ -334,7 +334,7 @@ def warnings(check, monkeypatch):
         else:
             arguments = []
         output = check(endpoint, *arguments, service=service, **options)
-        assert f"{unbracketed(endpoint)}: the name does not resolve" in " ".join(output.split())
+        assert f"{unbracketed(endpoint)}: the host name does not resolve" in " ".join(output.split())
         lines = re.findall("^  warning: (.*(?:\n           .*)*)", output, re.MULTILINE)
         return [" ".join(line.split()) for line in lines]
 
@@ -475,7 +475,7 @@ NO_ANSWER = f"""{MAY_HAVE_CAUSED_THIS}\
 def test_a_name_that_does_not_resolve(check, endpoint):
     host = endpoint.partition(":")[0]
     expected = f"""{SIGNED}\
-connect     FAILED      0.1 ms  {host}: the name does not resolve
+connect     FAILED      0.1 ms  {host}: the host name does not resolve
 {MAY_HAVE_CAUSED_THIS}\
 1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
    console.
@@ -487,7 +487,7 @@ connect     FAILED      0.1 ms  {host}: the name does not resolve
 
 def test_a_name_that_cannot_exist(check):
     host = f"{'long' * 16}.example"
-    assert f"{host}:\n{' ' * 32}the name does not resolve\n" in check(host)
+    assert f"{host}:\n{' ' * 32}the host name does not resolve\n" in check(host)
 
 
 def test_nothing_listens(check):
@@ -495,7 +495,7 @@ def test_nothing_listens(check):
         bound.bind(("127.0.0.1", 0))
         output = check(f"127.0.0.1:{bound.getsockname()[1]}")
     expected = f"""{SIGNED}\
-connect     FAILED      0.1 ms  127.0.0.1 port 6379: connection refused
+connect     FAILED      0.1 ms  127.0.0.1 port 6379: Connection refused
 
 Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
 and 6380.
