@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY
-from loopback import Container
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, SECRET_KEY
+from support.loopback import Container
+from support.subject import iamcacheauth
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog")
 
 

@@ -7,8 +7,8 @@ import os
 import threading
 
 import pytest
-from examples import NOON, TEMPORARY, clock_at
-from subject import iamcacheauth
+from support.examples import NOON, TEMPORARY, clock_at
+from support.subject import iamcacheauth
 
 HOUR = 3600.0
 

@@ -1,6 +1,6 @@
 """Where the environment's credentials come from: each source as its platform sets it up, and the order among them.
 
-The servers of loopback.py refuse whatever the real ones would; that they do comes first.
+The servers of support/loopback.py refuse whatever the real ones would; that they do comes first.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import ssl
 from pathlib import Path
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, read
-from loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
-from namespace import run_pytest_in_namespace
-from subject import iamcacheauth
-from waiting import Caller
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, read
+from support.loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
+from support.namespace import run_pytest_in_namespace
+from support.subject import iamcacheauth
+from support.waiting import Caller
 
 CredentialsError = iamcacheauth.CredentialsError
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 STATIC = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -620,4 +620,4 @@ def test_instance_metadata_timeout(imds):
 
 
 def test_link_local_addresses():
-    run_pytest_in_namespace(Path(__file__).parent / "link_local.py")
+    run_pytest_in_namespace(Path(__file__).parent / "support" / "link_local.py")

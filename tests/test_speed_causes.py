@@ -7,8 +7,8 @@ import threading
 import types
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at
+from support.subject import iamcacheauth
 
 STATIC = {
     "AWS_ACCESS_KEY_ID": TEMPORARY.access_key,

@@ -7,8 +7,8 @@ import copy
 import pickle
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
 
 REPLICATION_GROUP = iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="eu-west-1", credentials=TEMPORARY)
 SERVERLESS = iamcacheauth.ElastiCacheAuth(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from unittest import mock
 from urllib.parse import parse_qsl
 
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

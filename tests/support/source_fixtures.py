@@ -9,10 +9,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from examples import NOON
-from loopback import Container, Imds, Server, Sts
-from subject import iamcacheauth
-from waiting import PATIENCE
+
+from support.examples import NOON
+from support.loopback import Container, Imds, Server, Sts
+from support.subject import iamcacheauth
+from support.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Callable
 
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 PATIENCE = 30  # seconds; only a test that fails waits so long
 
