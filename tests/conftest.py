@@ -3,8 +3,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from examples import SECRET_KEY, SESSION_TOKEN
 from hypothesis import settings
+from support.examples import SECRET_KEY, SESSION_TOKEN
 
 # No deadline: the machine's speed is not what these tests are about.
 settings.register_profile("search", deadline=None)

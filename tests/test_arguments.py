@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, clock_at
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, clock_at
+from support.subject import iamcacheauth
 
 ConfigurationError = iamcacheauth.ConfigurationError
 SERVICES = {"cache": iamcacheauth.ElastiCacheAuth, "cluster": iamcacheauth.MemoryDBAuth}

@@ -16,9 +16,9 @@ import time
 from urllib.parse import parse_qsl, unquote
 
 import pytest
-from checking import ROLE, SESSION, CallerIdentity, comparable
-from examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
-from loopback import (
+from support.checking import ROLE, SESSION, CallerIdentity, comparable
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
+from support.loopback import (
     AUTHORITY,
     CA_FILE,
     Container,
@@ -30,10 +30,10 @@ from loopback import (
     silence,
     sts_error,
 )
-from subject import iamcacheauth
-from waiting import PATIENCE
+from support.subject import iamcacheauth
+from support.waiting import PATIENCE
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -218,7 +218,7 @@ To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 
 
 def test_each_step_is_timed(capsys, monkeypatch):
-    monkeypatch.setattr(iamcacheauth.time, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
     arguments = ["check", "elasticache", "me", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
     assert iamcacheauth.main(arguments) == 1
     assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  no credentials: ")

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from examples import NOON, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from support.examples import NOON, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": TEMPORARY.access_key,

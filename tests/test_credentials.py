@@ -14,8 +14,8 @@ import types
 import typing
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
 
 CredentialsError = iamcacheauth.CredentialsError
 StaticCredentials = iamcacheauth.StaticCredentials

@@ -16,12 +16,12 @@ import time
 from urllib.parse import quote, unquote
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
 from hypothesis import given
 from hypothesis import strategies as st
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
+from support.vector_files import FOLDER, load
 from test_readme import README, blocks
-from vector_files import FOLDER, load
 
 NOW = NOON + 60
 SERVERLESS = ("ResourceType", "ServerlessCache")

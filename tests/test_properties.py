@@ -13,10 +13,10 @@ import types
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at, read
+from support.subject import iamcacheauth
 
 StaticCredentials = iamcacheauth.StaticCredentials
 

@@ -6,7 +6,7 @@ import inspect
 import sys
 
 import pytest
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 SIGNATURES = {
     "ElastiCacheAuth": "(user, cache, *, region=None, serverless=False, credentials=None)",

@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, SECRET_KEY
+from support.subject import iamcacheauth
 
 MODULE = Path(iamcacheauth.__file__)
 README = Path(__file__).resolve().parents[1] / "README.md"

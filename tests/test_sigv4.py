@@ -8,8 +8,8 @@ import os
 import string
 
 import pytest
-from examples import ACCESS_KEY, PERMANENT, SECRET_KEY, TEMPORARY, read
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, PERMANENT, SECRET_KEY, TEMPORARY, read
+from support.subject import iamcacheauth
 
 canonical_query = iamcacheauth.canonical_query
 canonical_request = iamcacheauth.canonical_request

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import time
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
 
 REPLICATION_GROUP = iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="eu-west-1", credentials=TEMPORARY)
 SERVERLESS = iamcacheauth.ElastiCacheAuth(
@@ -75,7 +76,7 @@ def test_every_call_signs_anew(auth):
 @pytest.mark.parametrize("sign", [lambda auth: auth.token(), lambda auth: asyncio.run(auth.token_async())])
 def test_a_tokens_lifetime_starts_after_the_wait_for_credentials(sign, monkeypatch):
     now = [NOON]
-    monkeypatch.setattr(iamcacheauth.time, "time", lambda: now[-1])
+    monkeypatch.setattr(time, "time", lambda: now[-1])
 
     def slow():
         now.append(NOON + 5)

@@ -11,9 +11,9 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from examples import clock_at
-from subject import iamcacheauth
-from vector_files import FOLDER, MalformedVectors, load
+from support.examples import clock_at
+from support.subject import iamcacheauth
+from support.vector_files import FOLDER, MalformedVectors, load
 
 FILES = {path.stem: load(path) for path in sorted(FOLDER.glob("*.json"))}
 TOKEN_FILES = [name for name in FILES if name.startswith("tokens_")]

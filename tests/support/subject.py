@@ -3,7 +3,8 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 
-sys.path.insert(0, os.environ.get("IAMCACHEAUTH_FOLDER") or os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.environ.get("IAMCACHEAUTH_FOLDER") or str(Path(__file__).resolve().parents[2]))
 
 iamcacheauth = importlib.import_module("iamcacheauth")

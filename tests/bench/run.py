@@ -1,6 +1,6 @@
 """Measure what a token costs, beside its floor and the peers that are installed, and print a table.
 
-    python tests/bench.py [--json] [--quick]
+    python tests/bench/run.py [--json] [--quick]
 
 The peers are in the dependency group "bench". What is compared runs in turns, so that whatever else
 the machine does hits all of it, and every figure is a median. For POSIX systems.
@@ -32,8 +32,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # it may be missing there: see PYTHONSAFEPATH
-from subject import iamcacheauth
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # it may be missing there: see PYTHONSAFEPATH
+from support.subject import iamcacheauth
 
 KEYS = (
     "ASIAIOSFODNN7EXAMPLE",

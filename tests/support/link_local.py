@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from loopback import Container, Imds
-from subject import iamcacheauth
+
+from support.loopback import Container, Imds
+from support.subject import iamcacheauth
 
 CONTAINER = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": Container.target}
 AUTHORIZATION = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": Container.authorization}

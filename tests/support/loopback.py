@@ -31,8 +31,8 @@ from typing import Callable, NamedTuple
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
-from examples import SECRET_KEY, SESSION_TOKEN
-from waiting import PATIENCE
+from support.examples import SECRET_KEY, SESSION_TOKEN
+from support.waiting import PATIENCE
 
 AUTHORITY = Path(__file__).parent / "authority"
 CA_FILE = str(AUTHORITY / "ca.pem")

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of everything in the module that reads what others wrote.
 
-    python tests/fuzz.py [--seconds N] [TARGET ...]   look for new inputs, N seconds for each target
-    python tests/fuzz.py --replay [TARGET ...]        run the inputs that were kept, for instance under coverage
+    python tests/fuzz/run.py [--seconds N] [TARGET ...]   look for new inputs, N seconds for each target
+    python tests/fuzz/run.py --replay [TARGET ...]        run the inputs that were kept, for instance under coverage
 
 Whatever a target is fed, it has to end soon and in order, with at most an error of the module's own, in one line,
 without a secret. Inputs that reach something new are kept in .fuzz_cache/TARGET; the one that ended a run lies
@@ -31,7 +31,7 @@ from unittest import mock
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # it may be missing there: see PYTHONSAFEPATH
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # it may be missing there: see PYTHONSAFEPATH
 if "--replay" not in sys.argv:
     import email._parseaddr
     import email.feedparser
@@ -44,14 +44,14 @@ if "--replay" not in sys.argv:
     with atheris.instrument_imports():
         for module in (email._parseaddr, email.feedparser, http.client, urllib.parse):
             importlib.reload(module)
-        import subject  # noqa: F401
-from checking import SESSION
-from examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY
-from loopback import CA_FILE, ROLE_ARN, Sts, and_behind, head
-from subject import iamcacheauth
-from vector_files import FOLDER, load
+        import support.subject  # noqa: F401
+from support.checking import SESSION
+from support.examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY
+from support.loopback import CA_FILE, ROLE_ARN, Sts, and_behind, head
+from support.subject import iamcacheauth
+from support.vector_files import FOLDER, load
 
-KEPT = Path(__file__).resolve().parent.parent / ".fuzz_cache"
+KEPT = Path(__file__).resolve().parents[2] / ".fuzz_cache"
 SOURCE = Path(iamcacheauth.__file__).read_text("utf-8")
 LONGEST = 70_000  # bytes of an input, a little more than any reader takes
 SECONDS = 1.0  # of processor time for one input

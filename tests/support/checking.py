@@ -8,9 +8,9 @@ import time
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from examples import SECRET_KEY, SESSION_TOKEN, TEMPORARY
-from loopback import AUTHORITY, CA_FILE, Answer, Request, Server, demand, reply
-from subject import iamcacheauth
+from support.examples import SECRET_KEY, SESSION_TOKEN, TEMPORARY
+from support.loopback import AUTHORITY, CA_FILE, Answer, Request, Server, demand, reply
+from support.subject import iamcacheauth
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/cache-reader/session"
 SESSION = {
