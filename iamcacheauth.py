@@ -59,17 +59,20 @@ import time
 
 TYPE_CHECKING = False  # checkers take it for true; importing typing would cost more than this whole module
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from contextlib import ExitStack
     from datetime import datetime
-    from http.client import HTTPMessage
+    from http.client import HTTPMessage, HTTPResponse
     from io import BufferedReader
     from socket import socket
     from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
+    from urllib.parse import SplitResult
 
-    _Answer = TypeVar("_Answer")
+    _Parsed = TypeVar("_Parsed")
+    _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
 
     class _FrozenCredentials(Protocol):
         """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
@@ -86,16 +89,16 @@ if TYPE_CHECKING:
 
         def get_frozen_credentials(self) -> _FrozenCredentials: ...
 
-    _CredentialsArgument = Union[
-        _FrozenCredentials, _Freezable, Callable[[], Union[_FrozenCredentials, _Freezable]], None
-    ]
+    _AnyCredentials = Union[_FrozenCredentials, _Freezable]
+    _CredentialsArgument = Union[_AnyCredentials, Callable[[], _AnyCredentials], None]
     # Clients declare their provider parameter as a class of their own; a base of Any fits all of them.
     _AnyProvider = Any
 else:
     Protocol = _AnyProvider = object
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
+    "AssumedRole",
     "ConfigurationError",
     "Credentials",
     "CredentialsError",
@@ -115,8 +118,6 @@ __all__ = [
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
-_RENEW_EARLY = 900  # seconds before their expiry; a token lives no longer than what it was signed with
-_RENEWAL_PAUSE = 10  # seconds between attempts to renew credentials that are still valid
 
 # --- errors ---
 
@@ -157,7 +158,7 @@ class Credentials(Protocol):
 
 
 class StaticCredentials:
-    """One set of AWS credentials, with the attributes of ``Credentials`` and ``expiration``.
+    """One set of AWS credentials, with the attributes of ``Credentials`` and ``expiration``; it cannot be changed.
 
     access_key, secret_key: text. token: text, or None for permanent keys.
     expiration: when they stop working, as epoch seconds, as ISO 8601 text the way AWS
@@ -168,255 +169,293 @@ class StaticCredentials:
     """
 
     __slots__ = ("access_key", "expiration", "secret_key", "token")
+    access_key: str
+    secret_key: str
+    token: str | None
+    expiration: float | None
 
-    def __init__(
-        self,
+    # Not __init__: what is refused must not leave half an object behind, in a traceback for instance.
+    def __new__(
+        cls,
         access_key: str,
         secret_key: str,
         token: str | None = None,
         expiration: float | str | datetime | None = None,
-    ) -> None:
-        self.access_key = _checked_key("access_key", access_key)
-        self.secret_key = _checked_key("secret_key", secret_key)
-        self.token = None if token is None or token == "" else _checked_key("token", token)
-        self.expiration = None if expiration is None else _epoch(expiration)
+    ) -> StaticCredentials:
+        values = {
+            "access_key": _checked_key("access_key", access_key),
+            "secret_key": _checked_key("secret_key", secret_key),
+            "token": None if token is None or token == "" else _checked_key("token", token),
+            "expiration": None if expiration is None else _epoch(expiration),
+        }
+        self = super().__new__(cls)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("StaticCredentials cannot be changed: make new ones")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.access_key, self.secret_key, self.token, self.expiration)
 
     def __repr__(self) -> str:
         return f"<StaticCredentials {_described(self)}>"
 
 
-class _Provider:
-    """Base of everything that generators get credentials from; not constructed by users.
-
-    Calling it returns a StaticCredentials or raises CredentialsError.
-    """
-
-    def __call__(self) -> StaticCredentials:
-        return self._at_hand(time.time()) or self._fetch()
-
-    def _at_hand(self, now: float) -> StaticCredentials | None:
-        """Valid credentials that need no waiting, or None. Never blocks."""
-        return None
-
-    def _fetch(self) -> StaticCredentials:
-        """Credentials that nothing was at hand for. May block."""
-        raise NotImplementedError
-
-    async def _fetch_async(self) -> StaticCredentials:
-        import asyncio
-
-        return await asyncio.get_running_loop().run_in_executor(None, self._fetch)
+# One renewal. How fetched credentials are kept and renewed, for threads, event loops and forked processes alike:
+#
+# - Whoever finds valid credentials signs with them at once. Valid means that a minute is left, or a tenth of their
+#   lifetime if that is less. If they are also due to be renewed, a renewal is begun in the background.
+# - A renewal calls fetch in a daemon thread of its own, so that nothing fetch gets stuck in (a resolver, a pipe, a
+#   mount that is gone) holds a caller, and no signal handler or cancelled task tears it. Callers without valid
+#   credentials wait for its Future, for as long as their timeout, and sign with what is left if it fails: a token is
+#   worth no more than its credentials. Each raises an error of its own: one exception that is raised in a hundred
+#   threads collects the traceback of all of them.
+# - At most one renewal runs per process. It is registered under the process id, so that a child forked meanwhile,
+#   where its thread does not exist, finds none and begins its own. dict.setdefault registers: it is atomic, and
+#   unlike a lock cannot be left locked by a fork or by a signal handler's exception. The renewal is taken off the
+#   register before its outcome is published, or the next caller could be given the outcome of the last.
+# - Credentials are due from 15 minutes before they expire, or a third of their lifetime if that is less, and up to a
+#   twelfth of their lifetime earlier, at random, so that a fleet that started together does not ask together. After
+#   a failure there is a pause: 10 to 15 seconds while the old ones are valid, else one second, which the next
+#   renewal, begun already, waits out: who comes meanwhile waits for that one and is not given the old failure.
+# - A fetch that has not returned after ten times the timeout is given up, and another may begin; of those that hang,
+#   there are at most four.
 
 
-class RefreshingCredentials(_Provider):
+class RefreshingCredentials:
     """Calls ``fetch`` for credentials, keeps them, and renews them before they expire.
 
     fetch: a callable without arguments that returns an object with the attributes of
     ``Credentials`` and, optionally, ``expiration`` (see StaticCredentials; without one
     they are kept for good, so give botocore's, which renew themselves, to a generator as
-    they are). It is called in the thread of whoever needs the credentials, or by asyncio
-    in a thread of its own, never twice at a time.
-    timeout: the longest wait for another caller's fetch, in seconds, a day at most.
+    they are). It is called in a daemon thread of its own, where thread-locals, context
+    variables and signals of the caller's do not reach, and never twice at a time, unless
+    it hangs for ten times the timeout.
+    timeout: the longest wait of a caller, in seconds, a day at most.
 
-    From 15 minutes before they expire, one caller renews them while the others go on with
-    what there is; a renewal that fails, be it with an exception of a time limit of yours,
-    is tried again after 10 seconds. Without valid credentials every caller waits for the
-    one fetch under way and shares its outcome.
+    Callers with valid credentials never wait: what expires within 15 minutes (or a third
+    of its lifetime, if that is less) is renewed in the background, and again 10 to 15
+    seconds later if that fails. Callers without wait for the one fetch under way.
 
     Safe to share between threads, event loops and forked processes. A copy or pickle
     takes ``fetch`` along but nothing that was fetched. Calling the object returns a
     StaticCredentials or raises CredentialsError.
     """
 
-    def __init__(self, fetch: Callable[[], _FrozenCredentials | _Freezable], *, timeout: float = 5.0) -> None:
+    def __init__(self, fetch: Callable[[], _AnyCredentials], *, timeout: float = 5.0) -> None:
         if not callable(fetch):
             raise ConfigurationError(f"fetch: a callable without arguments is wanted, not {_kind(fetch)}")
-        self._fetcher = _Callable(fetch)
+        self._fetch = fetch
         self._timeout = _checked_timeout(timeout)
-        # The credentials and the time from which to renew them: one object, so that no thread sees half of it.
-        self._kept: tuple[StaticCredentials | None, float] = (None, 0.0)
-        # At most one per process, under its id: a child forked during a renewal finds none of its own and
-        # starts afresh. dict.setdefault is atomic, which spares a lock that a fork could leave locked.
-        self._renewals: dict[int, Future[StaticCredentials]] = {}
+        self._session = _Session()
+        self._import_ahead()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": (None, 0.0), "_renewals": {}}
+        return {**self.__dict__, "_session": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _session=_Session())
+        self._import_ahead()
+
+    def __call__(self) -> StaticCredentials:
+        return self._at_hand(time.time()) or self._awaited()
+
+    def _import_ahead(self) -> None:
+        """Import what a renewal takes: a child forked while another thread imports finds the import locked for ever."""
+        _import_all("concurrent.futures", "threading")
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
-        due = now > self._kept[1] and os.getpid() not in self._renewals
-        return None if due else self._valid(now)
+        """Valid credentials, whose renewal is begun if it is due; None if the caller has to wait. Never blocks."""
+        session = self._session
+        credentials, due, valid_until = session.kept
+        if now >= valid_until:
+            return None
+        if now >= due:
+            self._renewal(session, in_background=True)
+        return credentials
 
-    def _valid(self, now: float) -> StaticCredentials | None:
-        """What is kept and has not expired, whether or not it is time to renew it."""
-        credentials = self._kept[0]
-        return None if credentials is None or _expired(credentials, now) else credentials
+    def _awaited(self) -> StaticCredentials:
+        """Wait for credentials that are not at hand."""
+        from concurrent.futures import TimeoutError
 
-    def _fetch(self) -> StaticCredentials:
-        import concurrent.futures
-
-        own = self._new_renewal()
+        session, end = self._session, time.monotonic() + self._timeout
+        outcome: StaticCredentials | _Failure | None
         try:
-            renewal = self._renewals.setdefault(os.getpid(), own)
-            if renewal is own:
-                self._renew(own)
-            return self._valid(time.time()) or renewal.result(self._timeout)
-        except concurrent.futures.TimeoutError:
-            raise CredentialsError(self._too_long) from None
-        finally:
-            self._end(own)
+            renewal, own = self._renewal(session)
+            outcome = renewal.future.result(self._timeout)
+            if not own and self._ran_out_of_time(renewal, outcome):
+                outcome = self._renewal(session)[0].future.result(end - time.monotonic())
+        except TimeoutError:
+            outcome = None
+        return self._settled(session, outcome)
 
-    async def _fetch_async(self) -> StaticCredentials:
+    async def _awaited_async(self) -> StaticCredentials:
+        """Do what _awaited() does without blocking asyncio's loop."""
         import asyncio
 
-        own = self._new_renewal()
-        renewal = self._renew_in_thread(own)
-        if renewal is own:
-            return await asyncio.wrap_future(own)
-        valid = self._valid(time.time())
-        if valid is not None:
-            return valid
+        loop, session, end = _running_loop(), self._session, time.monotonic() + self._timeout
+        outcome: StaticCredentials | _Failure | None
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(renewal), self._timeout)
+            renewal, own = self._renewal(session)
+            outcome = await asyncio.wait_for(asyncio.wrap_future(renewal.future, loop=loop), self._timeout)
+            if not own and self._ran_out_of_time(renewal, outcome):
+                future = asyncio.wrap_future(self._renewal(session)[0].future, loop=loop)
+                outcome = await asyncio.wait_for(future, end - time.monotonic())
         except asyncio.TimeoutError:
-            raise CredentialsError(self._too_long) from None
+            outcome = None
+        return self._settled(session, outcome)
 
-    def _renew_in_thread(self, own: Future[StaticCredentials]) -> Future[StaticCredentials]:
-        """The renewal under way; if there was none, ``own``, which a thread now works on."""
+    def _ran_out_of_time(self, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> bool:
+        """Whether somebody else's renewal failed by its own limit: its time began earlier than the caller's.
+
+        Where threads only run while requests do (a frozen Lambda function, uWSGI without
+        enable-threads), much earlier.
+        """
+        return isinstance(outcome, _Failure) and time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+
+    def _settled(self, session: _Session, outcome: StaticCredentials | _Failure | None) -> StaticCredentials:
+        """What to sign with after the wait; None is the outcome of one that was too long."""
+        if isinstance(outcome, StaticCredentials):
+            return outcome
+        left = session.kept[0]
+        if left is not None and not _expired(left, time.time()):
+            return left
+        if outcome is None:
+            raise CredentialsError(f"{self._awaited_source()} gave no credentials within {self._timeout:g} s")
+        raise CredentialsError(outcome.text) from outcome.cause
+
+    def _awaited_source(self) -> str:
+        return "credentials: fetch"
+
+    def _renewal(self, session: _Session, *, in_background: bool = False) -> tuple[_Renewal, bool]:
+        """The renewal under way, and whether it was begun here."""
         import threading
 
+        process = os.getpid()
+        current = session.renewals.get(process)
+        if current is not None:
+            if current.thread == threading.get_ident() and not in_background:
+                raise CredentialsError(
+                    "credentials: they were asked for in the very thread that fetches them, by fetch itself or by a"
+                    " signal handler; fetch needs others"
+                )
+            if not current.is_given_up(self._timeout):
+                return current, False
+            session.renewals.pop(process, None)
+        own = _Renewal(current)
         try:
-            renewal = self._renewals.setdefault(os.getpid(), own)
-            if renewal is own:
-                # Not one of the loop's executor, whose threads may all be waiting for this very renewal.
-                threading.Thread(target=self._renew, args=(own,), daemon=True).start()
-            return renewal
-        except RuntimeError:  # can't start new thread
-            problem = CredentialsError("no thread could be started to fetch credentials in")
-            self._end(own, self._valid(time.time()) or problem)
-            return own
-        except BaseException:
-            self._end(own)
+            current = session.renewals.setdefault(process, own)
+            if current is own:
+                threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+        except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
+            if not in_background:
+                self._renew(session, own)
+            elif own.claimed():
+                self._end(session, own, _Failure("no thread could be started to fetch credentials in", None))
+        except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
+            if own.claimed():
+                self._end(session, own, _Failure("the caller that began to fetch credentials was interrupted", None))
             raise
+        return current or own, current is own
 
-    def _new_renewal(self) -> Future[StaticCredentials]:
+    def _renew(self, session: _Session, renewal: _Renewal) -> None:
+        """Fetch, and give the outcome to all who wait; runs in the renewal's own thread where there is one."""
+        import threading
+
+        if not renewal.claimed():
+            return
+        renewal.thread = threading.get_ident()
+        outcome: StaticCredentials | _Failure = _Failure("the fetch of credentials was interrupted", None)
+        try:
+            time.sleep(max(0.0, session.paused_until - time.monotonic()))
+            outcome = self._fetched(session)
+        except CredentialsError as error:
+            outcome = _Failure(str(error), error.__cause__ or error)
+        except BaseException as error:
+            outcome = _Failure(f"credentials: asking for them raised {type(error).__name__}", error)
+            if threading.current_thread() is threading.main_thread():
+                raise  # to where it was meant for; a thread of ours has nobody else to tell
+        finally:
+            self._end(session, renewal, outcome)
+
+    def _fetched(self, session: _Session) -> StaticCredentials:
+        credentials, due, _ = session.kept
+        if credentials is not None and time.time() < due:
+            return credentials  # another renewal ended between the caller's look at them and its registering
+        credentials = _asked(self._fetch)
+        if credentials.expiration is None:
+            session.kept = (credentials, float("inf"), float("inf"))
+        else:
+            lifetime = credentials.expiration - time.time()
+            due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
+            session.kept = (credentials, due, credentials.expiration - min(60, lifetime / 10))
+        return credentials
+
+    def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
+        if isinstance(outcome, _Failure):
+            session.paused_until = time.monotonic() + 1
+            credentials, _, valid_until = session.kept
+            session.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
+        process = os.getpid()
+        if session.renewals.get(process) is renewal:
+            session.renewals.pop(process, None)
+        renewal.future.set_result(outcome)
+
+
+class _Session:
+    """What is known of one identity's credentials."""
+
+    def __init__(self, configuration: tuple[str | None, ...] = ()) -> None:
+        self.configuration = configuration
+        # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
+        # one object, so that no thread sees half of it.
+        self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
+        self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+
+class _Renewal:
+    """One call of fetch, and the Future of its outcome."""
+
+    def __init__(self, before: _Renewal | None) -> None:
         from concurrent.futures import Future
 
-        renewal: Future[StaticCredentials] = Future()
-        renewal.set_running_or_notify_cancel()  # from here on, no waiter that is cancelled can cancel it for all
-        return renewal
+        self.future: Future[StaticCredentials | _Failure] = Future()
+        self.future.set_running_or_notify_cancel()  # or a waiter that is cancelled would cancel it for all
+        self.began = time.monotonic()
+        self.thread = 0
+        self._unclaimed = [self]
+        self._hanging: list[_Renewal] = (
+            [] if before is None else [one for one in (*before._hanging, before) if not one.future.done()]
+        )
 
-    def _renew(self, renewal: Future[StaticCredentials]) -> None:
-        """Fetch, and give the outcome to everyone who waits for ``renewal``."""
-        outcome: StaticCredentials | CredentialsError | None = None
+    def claimed(self) -> bool:
+        """Whether the caller is the first who claims it; who is not must leave it alone."""
         try:
-            outcome = self._renewed()
-        except CredentialsError as error:
-            outcome = error
-        finally:
-            self._end(renewal, outcome)
+            return self._unclaimed.pop() is self  # atomic
+        except IndexError:
+            return False
 
-    def _end(
-        self, renewal: Future[StaticCredentials], outcome: StaticCredentials | CredentialsError | None = None
-    ) -> None:
-        """Give the outcome to everyone who waits; there is none when a signal handler's exception cut it short."""
-        if not renewal.done():
-            if isinstance(outcome, StaticCredentials):
-                renewal.set_result(outcome)
-            else:
-                renewal.set_exception(
-                    outcome or CredentialsError("the caller that fetched credentials was interrupted")
-                )
-        if self._renewals.get(os.getpid()) is renewal:
-            del self._renewals[os.getpid()]
-
-    def _renewed(self) -> StaticCredentials:
-        now = time.time()
-        valid = self._valid(now)
-        if valid is not None and now <= self._kept[1]:
-            return valid  # another caller's renewal ended between our looking and our registering
-        try:
-            credentials = self._fetcher._fetch()
-        except CredentialsError:
-            valid = self._valid(time.time())
-            if valid is None:
-                raise
-            credentials = valid
-        expiration = float("inf") if credentials.expiration is None else credentials.expiration
-        self._kept = (credentials, max(expiration - _RENEW_EARLY, time.time() + _RENEWAL_PAUSE))
-        return credentials
-
-    @property
-    def _too_long(self) -> str:
-        return f"another caller's fetch of credentials took longer than {self._timeout:g} s"
+    def is_given_up(self, timeout: float) -> bool:
+        """Whether it hangs, or is over though still registered, as two interruptions on end may leave it."""
+        hangs = time.monotonic() - self.began > 10 * timeout and len(self._hanging) < 3
+        return hangs or self.future.done()
 
 
-class EnvironmentCredentials(_Provider):
-    """The credentials that the environment provides, by the AWS SDKs' order of sources, files left out.
+class _Failure:
+    """Why a fetch gave no credentials, of which every waiter makes an error of its own."""
 
-    Static keys, web identity (EKS IAM roles for service accounts), the container endpoint
-    (ECS, Fargate, EKS Pod Identity, Lambda SnapStart), EC2 instance metadata version 2: the
-    first source that is configured is used, and an error if it fails; there is no going on
-    to the next. Static keys are read at every call; what was fetched is kept and renewed as
-    RefreshingCredentials does.
-
-    environ: a mapping of variables; os.environ when None.
-    timeout: the limit for one retrieval, all its attempts included, in seconds, a day at
-    most. How long looking up a host name takes is up to the resolver and comes on top.
-
-    Calling the object returns a StaticCredentials or raises CredentialsError, which names
-    the source, the variable that configured it, and the cause.
-    https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
-    """
-
-    def __init__(self, environ: Mapping[str, str] | None = None, *, timeout: float = 5.0) -> None:
-        if environ is not None and not hasattr(environ, "get"):
-            raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
-        self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
-        self._timeout = _checked_timeout(timeout)
-        # What the variables of static keys held, and what was made of it: one object, as above.
-        self._static: tuple[tuple[str | None, ...], StaticCredentials | None] = ((), None)
-        self._fetched: dict[tuple[str | None, ...], RefreshingCredentials] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_static": ((), None), "_fetched": {}}
-
-    @property
-    def _environ(self) -> Mapping[str, str]:
-        return os.environ if self._given_environ is None else self._given_environ
-
-    def _at_hand(self, now: float) -> StaticCredentials | None:
-        get = self._environ.get
-        values = (get(_ACCESS_KEY), get(_SECRET_KEY), get(_SESSION_TOKEN), get(_EXPIRATION))
-        known, credentials = self._static
-        if values != known:
-            credentials = _static_keys(*values)
-            self._static = (values, credentials)
-        if credentials is None:
-            return self._refreshing()._at_hand(now)
-        if _expired(credentials, now):
-            raise CredentialsError(f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that {_expiry(credentials)}")
-        return credentials
-
-    def _fetch(self) -> StaticCredentials:
-        return self._refreshing()._fetch()
-
-    async def _fetch_async(self) -> StaticCredentials:
-        return await self._refreshing()._fetch_async()
-
-    def _refreshing(self) -> RefreshingCredentials:
-        """The credentials of the source that is configured now; another configuration gets its own."""
-        source = _configured_source(self._environ)
-        configuration = (source.name, self._environ.get(source.variable), self._environ.get("AWS_ROLE_ARN"))
-        if configuration not in self._fetched:
-            fetched = RefreshingCredentials(
-                lambda: source.retrieve(self._environ, self._timeout), timeout=self._timeout
-            )
-            self._fetched.setdefault(configuration, fetched)
-        return self._fetched[configuration]
+    def __init__(self, text: str, cause: BaseException | None) -> None:
+        self.text = text
+        self.cause = cause
 
 
-class _Given(_Provider):
-    """A credentials object of the user's: its attributes are read again at every token."""
+class _Given:
+    """Credentials of the user's: an object, which is read again at every token, or a callable, which may block."""
 
     def __init__(self, credentials: Any) -> None:
         self._credentials = credentials
@@ -424,49 +463,29 @@ class _Given(_Provider):
     def __deepcopy__(self, memo: object) -> _Given:
         return self  # the user's object may hold locks and sockets, and is theirs to copy
 
-    def _at_hand(self, now: float) -> StaticCredentials:
-        return _asked(lambda: self._credentials, now)
+    def __call__(self) -> StaticCredentials:
+        return self._at_hand(time.time()) or self._awaited()
+
+    def _at_hand(self, now: float) -> StaticCredentials | None:
+        return None if callable(self._credentials) else _asked(lambda: self._credentials, now)
+
+    def _awaited(self) -> StaticCredentials:
+        return _asked(self._credentials)
+
+    async def _awaited_async(self) -> StaticCredentials:
+        return await _running_loop().run_in_executor(None, self._awaited)
 
 
-class _Callable(_Provider):
-    """A callable of the user's: it may block, so its credentials are never at hand."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-
-    def __deepcopy__(self, memo: object) -> _Callable:
-        return self
-
-    def _fetch(self) -> StaticCredentials:
-        return _asked(self._function, None)
-
-
-def _asked(function: Callable[[], Any], now: float | None) -> StaticCredentials:
-    """The user's credentials at ``now``, after the call if None; whatever goes wrong is a CredentialsError."""
-    try:
-        credentials = _snapshot(function())
-    except CredentialsError:
-        raise
-    except Error as error:
-        raise CredentialsError(f"credentials: {error}") from error
-    except Exception as error:  # its text stays in the cause: nobody knows whether it holds a secret
-        raise CredentialsError(f"credentials: asking for them raised {type(error).__name__}") from error
-    if _expired(credentials, time.time() if now is None else now):
-        raise CredentialsError(f"credentials: {_expiry(credentials)}")
-    return credentials
-
-
-def _provider_for(credentials: Any) -> _Provider:
-    """What a generator's ``credentials`` argument stands for."""
+def _provider_for(credentials: Any, region: str | None, timeout: float = 5.0) -> RefreshingCredentials | _Given:
+    """What a ``credentials`` argument stands for; region and timeout are for the environment's."""
     if credentials is None:
-        return EnvironmentCredentials()
-    if isinstance(credentials, _Provider):
+        return EnvironmentCredentials(region=region, timeout=timeout)
+    if isinstance(credentials, RefreshingCredentials):
         return credentials
-    if callable(credentials):
-        return _Callable(credentials)
-    if hasattr(credentials, "get_frozen_credentials"):
-        return _Callable(credentials.get_frozen_credentials)
-    if {"access_key", "secret_key", "token"}.issubset(dir(credentials)):  # which runs no property, as hasattr would
+    if not callable(credentials) and hasattr(credentials, "get_frozen_credentials"):
+        return _Given(credentials.get_frozen_credentials)
+    # dir() runs no property, as hasattr would
+    if callable(credentials) or {"access_key", "secret_key", "token"}.issubset(dir(credentials)):
         return _Given(credentials)
     raise ConfigurationError(
         "credentials: None, an object with access_key, secret_key and token, or a callable without arguments"
@@ -474,15 +493,29 @@ def _provider_for(credentials: Any) -> _Provider:
     )
 
 
-def _snapshot(credentials: Any) -> StaticCredentials:
-    """The attributes of any credentials object, read once and checked."""
-    if isinstance(credentials, StaticCredentials):
-        return credentials
-    found: Any = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
-    missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
-    if missing:
-        raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
-    return StaticCredentials(found.access_key, found.secret_key, found.token, getattr(found, "expiration", None))
+def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCredentials:
+    """The credentials that ``function`` gives, valid at ``now`` or after the call; anything else: CredentialsError."""
+    try:
+        found = function()
+        if hasattr(found, "get_frozen_credentials"):
+            found = found.get_frozen_credentials()
+        if not isinstance(found, StaticCredentials):
+            missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
+            if missing:
+                raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
+            expiration = getattr(found, "expiration", None)
+            found = StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
+    except CredentialsError:
+        raise
+    except Error as error:
+        raise CredentialsError(f"credentials: {error}") from error
+    except Exception as error:  # whose text may hold a secret, for all we know
+        raise CredentialsError(
+            f"credentials: asking for them raised {type(error).__name__}; __cause__ holds it"
+        ) from error
+    if _expired(found, time.time() if now is None else now):
+        raise CredentialsError(f"credentials: {_expiry(found)}")
+    return found
 
 
 def _described(credentials: StaticCredentials) -> str:
@@ -499,6 +532,31 @@ def _expiry(credentials: StaticCredentials) -> str:
     return f"they expired at {_utc(credentials.expiration or 0)}"
 
 
+def _import_all(*modules: str) -> None:
+    for module in modules:
+        try:
+            __import__(module)
+        except ImportError:
+            continue  # the fetch that takes it will say so; another source may do without
+
+
+def _running_loop() -> AbstractEventLoop:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise CredentialsError(
+            "token_async: waiting for credentials takes a running asyncio loop;"
+            " under trio, await anyio.to_thread.run_sync(auth.get_credentials)"
+        ) from None
+
+
+def _random() -> float:
+    """From 0 to 1. The module random would take as long to import as this whole file."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
 # --- token generators ---
 
 
@@ -512,28 +570,21 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
     _service = ""
 
     def __init__(
-        self,
-        user: str,
-        name: str,
-        region: str | None,
-        credentials: _CredentialsArgument,
-        serverless: bool = False,
+        self, user: str, name: str, region: str | None, credentials: _CredentialsArgument, serverless: bool = False
     ) -> None:
         self._user = user
         self._name = name
         self._region = _resolved_region(region)
-        self._provider = _provider_for(credentials)
+        self._provider = _provider_for(credentials, self._region)
         self._serverless = serverless
-        self._params = [("Action", "connect"), ("User", user)]
-        if serverless:
-            self._params.append(("ResourceType", "ServerlessCache"))
-        self._presigner: _Presigner | None = None
+        # What the last token was made with, and what signs the next one: one object, so that no thread sees half of it.
+        self._signer: tuple[object, Callable[[str], str]] = (None, str)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._user}@{self._name} in {self._region}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_presigner": None}
+        return {**self.__dict__, "_signer": (None, str)}
 
     @property
     def user(self) -> str:
@@ -564,16 +615,19 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
         now = time.time()
         credentials = self._provider._at_hand(now)
         if credentials is None:
-            credentials = self._provider._fetch()
+            credentials = self._provider._awaited()
             now = time.time()  # the fetch took a while, and the token's lifetime starts now
         return self._sign(credentials, now)
 
     async def token_async(self) -> str:
-        """Do what token() does without blocking asyncio's loop: credentials are fetched in a thread."""
+        """Do what token() does without blocking asyncio's loop: credentials are fetched in a thread.
+
+        Outside asyncio, it raises CredentialsError when credentials have to be fetched.
+        """
         now = time.time()
         credentials = self._provider._at_hand(now)
         if credentials is None:
-            credentials = await self._provider._fetch_async()
+            credentials = await self._provider._awaited_async()
             now = time.time()
         return self._sign(credentials, now)
 
@@ -586,14 +640,16 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
         return self._user, await self.token_async()
 
     def _sign(self, credentials: StaticCredentials, now: float) -> str:
-        timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        presigner = self._presigner
-        if presigner is None or not presigner.serves(credentials, timestamp):
-            presigner = _Presigner(
-                credentials, self._service, self._region, self._name, self._params, timestamp, _TOKEN_LIFETIME
-            )
-            self._presigner = presigner
-        return presigner.url(timestamp)
+        timestamp = _timestamp(now)
+        wanted = (credentials.access_key, credentials.secret_key, credentials.token, timestamp[:8])
+        made_for, sign = self._signer
+        if made_for != wanted:
+            params = [("Action", "connect"), ("User", self._user)]
+            if self._serverless:
+                params.append(("ResourceType", "ServerlessCache"))
+            sign = _signer(credentials, self._service, self._region, self._name, params, timestamp[:8], _TOKEN_LIFETIME)
+            self._signer = (wanted, sign)
+        return sign(timestamp)
 
 
 class ElastiCacheAuth(TokenGenerator):
@@ -604,9 +660,9 @@ class ElastiCacheAuth(TokenGenerator):
     ElastiCache stores them.
     region: such as "us-east-1"; None means AWS_REGION, then AWS_DEFAULT_REGION.
     serverless: True for ElastiCache Serverless.
-    credentials: None for EnvironmentCredentials(), an object with the attributes of
-    ``Credentials``, or a callable without arguments that returns one. An object with
-    get_frozen_credentials(), such as botocore's, is asked for a frozen set at every token.
+    credentials: None for EnvironmentCredentials(region=region), an object with the
+    attributes of ``Credentials``, or a callable without arguments that returns one. An object
+    with get_frozen_credentials(), such as botocore's, is asked for a frozen set at every token.
 
     Raises ConfigurationError for an argument that cannot be right.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
@@ -625,14 +681,15 @@ class ElastiCacheAuth(TokenGenerator):
     ) -> None:
         if not isinstance(serverless, bool):
             raise ConfigurationError(f"serverless: True or False is wanted, not {_kind(serverless)}")
-        super().__init__(_checked_user(user).lower(), _checked_name("cache", cache), region, credentials, serverless)
+        name = _checked_name("cache", cache, longest=None if serverless else 40)
+        super().__init__(_checked_user(self._service, user), name, region, credentials, serverless)
 
 
 class MemoryDBAuth(TokenGenerator):
     """Tokens for a MemoryDB cluster.
 
-    user: the user name, signed as given. cluster: the cluster's name, not its endpoint,
-    signed in lower case. region, credentials: see ElastiCacheAuth.
+    user: the user name. cluster: the cluster's name, not its endpoint. Both are signed in
+    lower case, as MemoryDB stores them. region, credentials: see ElastiCacheAuth.
 
     Raises ConfigurationError for an argument that cannot be right.
     https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
@@ -643,7 +700,7 @@ class MemoryDBAuth(TokenGenerator):
     def __init__(
         self, user: str, cluster: str, *, region: str | None = None, credentials: _CredentialsArgument = None
     ) -> None:
-        super().__init__(_checked_user(user), _checked_name("cluster", cluster), region, credentials)
+        super().__init__(_checked_user(self._service, user), _checked_name("cluster", cluster), region, credentials)
 
 
 # --- SigV4 ---
@@ -710,7 +767,7 @@ def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
 
     scope: "<date>/<region>/<service>/aws4_request", the date in the form "20260102".
     """
-    return f"{_ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical_request.encode()).hexdigest()}"
+    return "\n".join((_ALGORITHM, timestamp, scope, hashlib.sha256(canonical_request.encode()).hexdigest()))
 
 
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
@@ -755,55 +812,48 @@ def presign(
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604800:
         raise ConfigurationError("expires: seconds from 1 to 604800 are wanted")
     params = _checked_params(params)
-    for name in _SIGNING_PARAMS.intersection(name for name, _ in params):
-        raise ConfigurationError(f"params: {name} is presign's own to add; leave it out")
-    return _Presigner(_snapshot(credentials), service, region, host, params, timestamp, expires).url(timestamp)
+    names = {name.lower() for name, _ in params}
+    for own in _SIGNING_PARAMS:
+        if own.lower() in names:
+            raise ConfigurationError(f"params: {own} is presign's own to add; leave it out")
+    service, region, host, timestamp = map(_plain, (service, region, host, timestamp))
+    found = _asked(lambda: credentials, float("-inf"))
+    return _signer(found, service, region, host, params, timestamp[:8], expires)(timestamp)
 
 
-class _Presigner:
-    """One presigned request for one day: all that stays the same when only the time of day changes."""
+def _signer(
+    credentials: StaticCredentials,
+    service: str,
+    region: str,
+    host: str,
+    params: list[tuple[str, str]],
+    date: str,
+    expires: int,
+) -> Callable[[str], str]:
+    """A function that presigns for a time of that day; what stays the same until the next day is computed here."""
+    scope = f"{date}/{region}/{service}/aws4_request"
+    key = signing_key(credentials.secret_key, date, region, service)
+    signed = [
+        *params,
+        ("X-Amz-Algorithm", _ALGORITHM),
+        ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+        ("X-Amz-Date", ""),
+        ("X-Amz-Expires", str(int(expires))),
+        ("X-Amz-SignedHeaders", "host"),
+    ]
+    if credentials.token:
+        signed.append(("X-Amz-Security-Token", credentials.token))
+    encoded = _encoded(signed)  # once, for the canonical query and the URL: it takes longer than the hashes
+    # The time goes between the two parts of each. What is encoded holds no "&" and no "=", so only the parameter fits.
+    request = _canonical_request(host, _joined(sorted(encoded))).split("&X-Amz-Date=")
+    url = f"{host}/?{_joined(encoded)}".split("&X-Amz-Date=")
 
-    def __init__(
-        self,
-        credentials: StaticCredentials,
-        service: str,
-        region: str,
-        host: str,
-        params: list[tuple[str, str]],
-        timestamp: str,
-        expires: int,
-    ) -> None:
-        date = timestamp[:8]
-        self._serves = (credentials.access_key, credentials.secret_key, credentials.token, date)
-        self._scope = f"{date}/{region}/{service}/aws4_request"
-        self._key = signing_key(credentials.secret_key, date, region, service)
-        signed = [
-            *params,
-            ("X-Amz-Algorithm", _ALGORITHM),
-            ("X-Amz-Credential", f"{credentials.access_key}/{self._scope}"),
-            ("X-Amz-Date", timestamp),
-            ("X-Amz-Expires", str(expires)),
-            ("X-Amz-SignedHeaders", "host"),
-        ]
-        if credentials.token:
-            signed.append(("X-Amz-Security-Token", credentials.token))
-        encoded = _encoded(signed)  # once, for the canonical query and the URL: it takes longer than the hashes
-        # This can only be the parameter itself: what is encoded holds no "&" and no "=".
+    def sign(timestamp: str) -> str:
         date_param = f"&X-Amz-Date={timestamp}"
-        request = _canonical_request(host, _joined(sorted(encoded)))
-        self._request_start, self._request_end = request.split(date_param)
-        self._url_start, self._url_end = f"{host}/?{_joined(encoded)}".split(date_param)
+        text = string_to_sign(timestamp, scope, date_param.join(request))
+        return f"{date_param.join(url)}&X-Amz-Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
 
-    def serves(self, credentials: StaticCredentials, timestamp: str) -> bool:
-        """Whether these are the credentials and the day that this was made for."""
-        return self._serves == (credentials.access_key, credentials.secret_key, credentials.token, timestamp[:8])
-
-    def url(self, timestamp: str) -> str:
-        """The presigned URL, without its scheme, at a time of that day."""
-        date_param = f"&X-Amz-Date={timestamp}"
-        request = f"{self._request_start}{date_param}{self._request_end}"
-        signature = hmac.digest(self._key, string_to_sign(timestamp, self._scope, request).encode(), "sha256").hex()
-        return f"{self._url_start}{date_param}{self._url_end}&X-Amz-Signature={signature}"
+    return sign
 
 
 def _canonical_request(host: str, query: str) -> str:
@@ -830,6 +880,10 @@ def _is_pair(pair: object) -> bool:
     return isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
 
 
+def _timestamp(now: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
 def _is_timestamp(text: object) -> bool:
     if not isinstance(text, str) or not text.isascii() or len(text) != 16:
         return False
@@ -840,21 +894,33 @@ def _is_timestamp(text: object) -> bool:
 #
 # No error repeats a value: people paste secrets and whole tokens into the wrong argument.
 
-# C0, C1, and the invisible ones that come along when text is pasted: zero width space, word joiner, byte order mark.
-_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x200B, 0x2060, 0xFEFF)))
 
+def _checked_user(service: str, user: str) -> str:
+    """The user as both services store it, in lower case.
 
-def _checked_user(user: str) -> str:
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateUser.html
+    https://docs.aws.amazon.com/memorydb/latest/APIReference/API_CreateUser.html
+    """
     if not isinstance(user, str) or not user:
         raise ConfigurationError(f"user: the id of a user with IAM authentication is wanted, not {_kind(user)}")
-    if any(character.isspace() or character in _CONTROL_CHARACTERS for character in user):
-        raise ConfigurationError("user: white space and control characters are not part of any user id; remove them")
-    if any("\ud800" <= character <= "\udfff" for character in user):
-        raise ConfigurationError("user: text with a UTF-8 form is wanted; this holds a lone surrogate")
-    return _plain(user)
+    name = _plain(user).lower()
+    if service == "elasticache" and name == "default":
+        raise ConfigurationError("user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam")
+    # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
+    pattern_of = name[len("default.") :] if service == "elasticache" and name.startswith("default.") else name
+    if not (pattern_of.isascii() and pattern_of[:1].isalpha() and pattern_of.replace("-", "").isalnum()):
+        raise ConfigurationError(
+            "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
+        )
+    return name
 
 
-def _checked_name(argument: str, name: str) -> str:
+def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
+    """The name as both services store it, in lower case.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html
+    https://docs.aws.amazon.com/memorydb/latest/APIReference/API_CreateCluster.html
+    """
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{argument}: a name like 'my-{argument}' is wanted, not {_kind(name)}")
     if not set(name).isdisjoint(".:/"):
@@ -863,13 +929,17 @@ def _checked_name(argument: str, name: str) -> str:
         )
     if not _is_name(name):
         raise ConfigurationError(
-            f"{argument}: letters, digits and hyphens, starting with a letter, are wanted, like 'my-{argument}'"
+            f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
+            f" are wanted, like 'my-{argument}'"
         )
-    return name.lower()
+    if longest is not None and len(name) > longest:
+        raise ConfigurationError(f"{argument}: at most {longest} characters are wanted, as AWS allows no longer name")
+    return _plain(name).lower()
 
 
 def _is_name(text: str) -> bool:
-    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum()
+    hyphens = "--" in text or text.endswith("-")
+    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum() and not hyphens
 
 
 def _probable_name(location: str) -> str:
@@ -916,8 +986,8 @@ def _resolved_region(region: str | None) -> str:
     if region is not None:
         return _checked_region("region", region)
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if os.environ.get(variable):
-            return _checked_region(variable, os.environ[variable])
+        if os.environ.get(variable, "").strip():
+            return _checked_region(variable, os.environ[variable].strip())
     raise ConfigurationError("region: one like 'us-east-1' is wanted here, in AWS_REGION or in AWS_DEFAULT_REGION")
 
 
@@ -972,8 +1042,9 @@ def _parsed_iso8601(text: str) -> float | None:
     moment, zone = text[:19], text[19:]
     if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
         zone = zone.lstrip(".0123456789")
-    if moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
-        return None  # though Python 3.11 and later understand some of them
+    # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
+    if not text.isascii() or moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
+        return None
     try:
         return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
     except ValueError:
@@ -1000,7 +1071,7 @@ def _plain(text: str) -> str:
 
 # --- credential sources ---
 #
-# Where EnvironmentCredentials finds what the environment promises. The protocols are described in
+# Where EnvironmentCredentials finds what the environment promises, and AssumedRole. The protocols are described in
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
 _ACCESS_KEY = "AWS_ACCESS_KEY_ID"
@@ -1010,71 +1081,247 @@ _EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
 _TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 _FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+_AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+_AUTHORIZATION_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 _METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-
+_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+_IDENTITY = (  # all that decides whose credentials are fetched
+    *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
+    *(_AUTHORIZATION_FILE, _METADATA_ENDPOINT, *_PROFILES),
+)
 _NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
-
 _CONTAINER_HOST = "169.254.170.2"
 _CONTAINER_HOSTS = (_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23")
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
-_ATTEMPTS = 3  # as many as the SDKs allow for containers and STS
+_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
+_STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
+_PARTITIONS = (  # how its regions begin, its name in ARNs, the end of its host names, and of its dual-stack ones
+    # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    ("cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"),
+    ("", "aws", "amazonaws.com", "api.aws"),
+)
 
 
-class _Source:
-    """One place to fetch credentials from: what to call it, which variable configures it, how to ask it."""
+class EnvironmentCredentials(RefreshingCredentials):
+    """The credentials that the environment provides, by the AWS SDKs' order of sources, files left out.
+
+    Static keys, web identity (EKS IAM roles for service accounts), the container endpoint
+    (ECS, Fargate, EKS Pod Identity, Lambda SnapStart), EC2 instance metadata version 2: the
+    first source that is configured is used, and an error if it fails; there is no going on
+    to the next. Static keys are read at every call; what was fetched is kept and renewed as
+    RefreshingCredentials does, apart for each configuration.
+
+    environ: a mapping of variables; os.environ when None.
+    region: for STS where the environment names none.
+    timeout: the longest wait of a caller, in seconds, a day at most. A retrieval, all its
+    attempts included, takes nine tenths of it, if the resolver and the disk let it.
+
+    Calling the object returns a StaticCredentials or raises CredentialsError, which names
+    the source, the variable that configured it, and the cause.
+    https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
+    """
 
     def __init__(
-        self, name: str, variable: str, fetch: Callable[[Mapping[str, str], float], StaticCredentials]
+        self, environ: Mapping[str, str] | None = None, *, region: str | None = None, timeout: float = 5.0
     ) -> None:
-        self.name = name
-        self.variable = variable
-        self._fetch = fetch
+        if environ is not None and not hasattr(environ, "get"):
+            raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
+        self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
+        self._region = None if region is None else _checked_region("region", region)
+        # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
+        self._static: tuple[tuple[str | None, ...], StaticCredentials | None] = ((), None)
+        super().__init__(self._retrieved, timeout=timeout)
 
-    def retrieve(self, environ: Mapping[str, str], timeout: float) -> StaticCredentials:
-        """Fetch once, within ``timeout`` seconds; any failure is a CredentialsError that names the source."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_static": ((), None)}
+
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        return os.environ if self._given_environ is None else self._given_environ
+
+    def _import_ahead(self) -> None:
+        if not self._environ.get(_ACCESS_KEY):
+            super()._import_ahead()
+            _import_sources()
+
+    def _at_hand(self, now: float) -> StaticCredentials | None:
+        get = self._environ.get
+        session_token = get(_SESSION_TOKEN) or get("AWS_SECURITY_TOKEN")  # its old name, which botocore reads as well
+        values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
+        known, credentials = self._static
+        if values != known:
+            credentials = _static_keys(*values)
+            self._static = (values, credentials)
+        if credentials is not None:
+            if _expired(credentials, now):
+                raise CredentialsError(f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that {_expiry(credentials)}")
+            return credentials
+        configuration = tuple(map(get, _IDENTITY))
+        if configuration != self._session.configuration:
+            self._session = _Session(configuration)  # and what belonged to the other identity is let go
+        return super()._at_hand(now)
+
+    def _awaited_source(self) -> str:
+        return _origin(self._environ)
+
+    def _retrieved(self) -> StaticCredentials:
+        """What the configured source gives."""
+        environ = _settings(self._environ)
+        environ.setdefault("AWS_REGION", environ.get("AWS_DEFAULT_REGION", self._region or ""))
+        origin, deadline = _origin(environ), time.monotonic() + _FETCH_SHARE * self._timeout
         try:
-            credentials = self._fetch(environ, time.monotonic() + timeout)
+            credentials = _configured_source(environ)[2](environ, deadline)
         except Error as error:
-            raise CredentialsError(f"{self.origin(environ)}: {error}") from error
+            raise CredentialsError(f"{origin}: {error}") from error
+        except ImportError as error:
+            raise CredentialsError(f"{origin}: this Python has no module {error.name}, which it takes") from error
         if _expired(credentials, time.time()):
-            raise CredentialsError(f"{self.origin(environ)}: it gave credentials, but {_expiry(credentials)}")
+            raise CredentialsError(f"{origin}: it gave credentials, but {_expiry(credentials)}")
         return credentials
 
-    def origin(self, environ: Mapping[str, str]) -> str:
-        return f"{self.name} ({self.variable})" if environ.get(self.variable) else self.name
+
+class AssumedRole(RefreshingCredentials):
+    """The credentials of a role, for a cache in another account, got from STS with the credentials of one's own.
+
+    role_arn: "arn:aws:iam::123456789012:role/name". session_name: what CloudTrail shows,
+    "iamcacheauth" when None. external_id: the one that the role's trust policy demands.
+    duration: of a session, in seconds, from 900 to 43200; the role's maximum limits it, and
+    it is 3600 at most where the base credentials are a role's themselves.
+    region: of STS; None means AWS_REGION, AWS_DEFAULT_REGION, else the global endpoint.
+    credentials: what signs the request, in any form that a generator takes.
+    timeout: the longest wait of a caller, in seconds, a day at most.
+
+    Kept and renewed as RefreshingCredentials does. Calling the object returns a
+    StaticCredentials or raises CredentialsError; a malformed argument is a ConfigurationError.
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    """
+
+    def __init__(
+        self,
+        role_arn: str,
+        *,
+        session_name: str | None = None,
+        external_id: str | None = None,
+        duration: int = 3600,
+        region: str | None = None,
+        credentials: _CredentialsArgument = None,
+        timeout: float = 5.0,
+    ) -> None:
+        import re
+
+        for argument, value, form, example in (
+            (
+                "role_arn",
+                role_arn,
+                r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+",
+                "'arn:aws:iam::123456789012:role/name'",
+            ),
+            ("session_name", session_name or "iamcacheauth", r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"),
+            ("external_id", external_id or "none", r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"),
+        ):
+            if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+                raise ConfigurationError(f"{argument}: {example} is wanted")
+        if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
+            raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
+        self._region = None if region is None else _checked_region("region", region)
+        self._base = _provider_for(credentials, self._region, _checked_timeout(timeout))
+        self._role_arn = _plain(role_arn)
+        self._params = [
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", self._role_arn),
+            ("RoleSessionName", _plain(session_name or "iamcacheauth")),
+            ("DurationSeconds", str(int(duration))),
+            *([("ExternalId", _plain(external_id))] if external_id else []),
+        ]
+        super().__init__(self._assumed, timeout=timeout)
+
+    def _import_ahead(self) -> None:
+        super()._import_ahead()
+        _import_sources()
+
+    def _awaited_source(self) -> str:
+        return f"STS, asked for role {self._role_arn},"
+
+    def _assumed(self) -> StaticCredentials:
+        environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        try:
+            answer = _ask_sts(self._base(), self._params, self._region, environ, deadline)
+            return _credentials_from(answer, "SessionToken")
+        except Error as error:
+            hint = ""
+            if "AccessDenied" in str(error):
+                hint = (
+                    "; the role's trust policy has to name this identity, whose own policy has to allow sts:AssumeRole"
+                )
+            elif "DurationSeconds" in str(error):
+                hint = (
+                    "; duration has to be no more than the role's maximum session duration, or 3600 from role to role"
+                )
+            raise CredentialsError(f"role {self._role_arn}: {error}{hint}") from error
+        except ImportError as error:
+            raise CredentialsError(f"role {self._role_arn}: this Python has no module {error.name}") from error
+
+
+def _import_sources() -> None:
+    """Import what asking a source takes, as RefreshingCredentials._import_ahead does and for its reason."""
+    _import_all("datetime", "encodings.idna", "html", "http.client", "ipaddress", "json", "re", "ssl", "urllib.parse")
+    if _proxy_variable(os.environ):
+        _import_all("base64", "urllib.request")
+
+
+def _settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set, without blanks around them."""
+    return {name: text.strip() for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
 
 
 def _static_keys(
     access_key: str | None, secret_key: str | None, token: str | None, expiration: str | None
 ) -> StaticCredentials | None:
-    if not access_key and not secret_key:
+    values = [value.strip() if isinstance(value, str) else value for value in (access_key, secret_key, token)]
+    if not values[0] and not values[1]:
         return None
-    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key), (_SESSION_TOKEN, token or "-")):
+    for variable, value in zip((_ACCESS_KEY, _SECRET_KEY, _SESSION_TOKEN), (*values[:2], values[2] or "-")):
         if not value:
             raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
         if _flaw(value):
             raise CredentialsError(f"static keys: {variable}: {_flaw(value)}")
     try:
-        return StaticCredentials(access_key or "", secret_key or "", token, expiration or None)
+        return StaticCredentials(values[0] or "", values[1] or "", values[2], (expiration or "").strip() or None)
     except ConfigurationError:
         raise CredentialsError(
             f"static keys: {_EXPIRATION}: ISO 8601 text with a time zone is wanted, like '2026-01-02T03:04:05Z'"
         ) from None
 
 
-def _configured_source(environ: Mapping[str, str]) -> _Source:
-    if environ.get(_TOKEN_FILE):
-        return _Source("web identity", _TOKEN_FILE, _fetch_web_identity)
-    if environ.get(_RELATIVE_URI):
-        return _Source("container credentials", _RELATIVE_URI, _fetch_container)
-    if environ.get(_FULL_URI):
-        return _Source("container credentials", _FULL_URI, _fetch_container)
-    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true":
-        return _Source("EC2 instance metadata", _METADATA_ENDPOINT, _fetch_instance_metadata)
-    raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules out EC2 instance metadata")
+def _configured_source(
+    environ: Mapping[str, str],
+) -> tuple[str, str, Callable[[Mapping[str, str], float], StaticCredentials]]:
+    """What the first configured source is called, the variable that configures it, and how to ask it."""
+    sources = (
+        ("web identity", _TOKEN_FILE, _from_web_identity),
+        ("container credentials", _RELATIVE_URI, _from_container),
+        ("container credentials", _FULL_URI, _from_container),
+    )
+    found = [source for source in sources if (environ.get(source[1]) or "").strip()]
+    return found[0] if found else ("EC2 instance metadata", _METADATA_ENDPOINT, _from_instance_metadata)
 
 
-def _fetch_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _origin(environ: Mapping[str, str]) -> str:
+    """Where the environment has credentials come from, in words."""
+    if environ.get(_ACCESS_KEY):
+        return f"static keys ({_ACCESS_KEY})"
+    name, variable, _ = _configured_source(environ)
+    return f"{name} ({variable})" if environ.get(variable) else name
+
+
+def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Exchange the token in a file, which rotates, for credentials of a role.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
@@ -1090,144 +1337,158 @@ def _fetch_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCr
     token = _read_token_file(_TOKEN_FILE, environ[_TOKEN_FILE]).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    form = {
-        "Action": "AssumeRoleWithWebIdentity",
-        "Version": "2011-06-15",
-        "RoleArn": role,
-        "RoleSessionName": session,
-        "WebIdentityToken": token,
-    }
-    endpoint = _sts_endpoint(environ)
+    params = [
+        ("Action", "AssumeRoleWithWebIdentity"),
+        ("Version", "2011-06-15"),
+        ("RoleArn", role),
+        ("RoleSessionName", session),
+        ("WebIdentityToken", token),
+    ]
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = ("POST", _sts_endpoint(environ), headers, urlencode(params))
+    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, hint=_STS_HINT, through_proxy=True)
+    return _credentials_from(answer, "SessionToken")
 
-    def ask(attempt_deadline: float) -> StaticCredentials:
-        status, _, body = _http(
-            "POST", endpoint, attempt_deadline, headers, urlencode(form), environ.get("AWS_CA_BUNDLE")
-        )
-        answer = _parsed_xml(body)
-        if status == 200:
-            return _credentials_from(answer, "SessionToken")
-        code, message = (_before_secret(_one_line(answer.get(name, "")), token) for name in ("Code", "Message"))
-        raise _refusal(status, f"{code}: {message}" if code else "", temporary=code == "IDPCommunicationError")
 
-    return _retrying(ask, deadline, _ATTEMPTS)
+_STS_HINT = " (from a subnet without a way out, STS takes a VPC endpoint of its own)"
+
+
+def _ask_sts(
+    credentials: StaticCredentials,
+    params: list[tuple[str, str]],
+    region: str | None,
+    environ: Mapping[str, str],
+    deadline: float,
+) -> dict[str, str]:
+    """STS's answer to a presigned request.
+
+    region: the one to sign for and, where the environment names none, to ask in.
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
+    scheme, _, host = _sts_endpoint({**environ, "AWS_REGION": region or ""}).rstrip("/").partition("://")
+    if "/" in host:
+        raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
+    url = presign(
+        credentials,
+        service="sts",
+        region=region or "us-east-1",
+        host=host,
+        params=params,
+        timestamp=_timestamp(time.time()),
+        expires=_TOKEN_LIFETIME,
+    )
+    request: _Request = ("GET", f"{scheme}://{url}", {}, None)
+    return _answer(
+        request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), hint=_STS_HINT, through_proxy=True
+    )
+
+
+def _secrets_in(presigned: str) -> str:
+    """The session token, if there is one, and the signature of what presign() made."""
+    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
+    return " ".join(param.partition("=")[2] for param in after.split("&"))
 
 
 def _sts_endpoint(environ: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-sts-regionalized-endpoints.html"""
-    for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
-        if environ.get(variable):
-            return _checked_url(variable, environ[variable])
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html and …/feature-endpoints.html"""
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
+            if environ.get(variable):
+                return _checked_url(variable, environ[variable])
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(variable):
             region = _checked_region(variable, environ[variable])
-            return f"https://sts.{region}.{_partition(region)[1]}"
-    return "https://sts.amazonaws.com"
+            break
+    else:
+        return "https://sts.amazonaws.com"
+    partition, suffix, dual_stack_suffix = _partition(region)
+    fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
+    # GovCloud's ordinary endpoints are its FIPS endpoints: https://aws.amazon.com/compliance/fips/
+    name = "sts-fips" if fips and (partition != "aws-us-gov" or dual_stack) else "sts"
+    return f"https://{name}.{region}.{dual_stack_suffix if dual_stack else suffix}"
 
 
-def _partition(region: str) -> tuple[str, str]:
-    """The name that ARNs give to a region's part of AWS, and the end of its host names.
-
-    https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-    names them; the host names are those of the SDKs' endpoint data.
-    """
-    for prefix, name, suffix in (
-        ("cn-", "aws-cn", "amazonaws.com.cn"),
-        ("us-gov-", "aws-us-gov", "amazonaws.com"),
-        ("us-iso-", "aws-iso", "c2s.ic.gov"),
-        ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
-        ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
-        ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
-        ("eusc-", "aws-eusc", "amazonaws.eu"),
-    ):
-        if region.startswith(prefix):
-            return name, suffix
-    return "aws", "amazonaws.com"
+def _partition(region: str) -> tuple[str, str, str]:
+    """The name that ARNs give to a region's part of AWS, the end of its host names, and of its dual-stack ones."""
+    return next(partition[1:] for partition in _PARTITIONS if region.startswith(partition[0]))
 
 
-def _fetch_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Ask the endpoint that ECS, Fargate, EKS Pod Identity or Lambda SnapStart runs beside the container.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    if environ.get(_RELATIVE_URI):
-        if not environ[_RELATIVE_URI].startswith("/"):
-            raise CredentialsError("a path that starts with a slash is wanted")
-        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{environ[_RELATIVE_URI]}", _CONTAINER_HOSTS)
+    path = environ.get(_RELATIVE_URI)
+    if path and not path.startswith("/"):
+        raise CredentialsError("a path that starts with a slash is wanted")
+    if path:
+        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{path}", _CONTAINER_HOSTS)
     else:
         url = _checked_url(_FULL_URI, environ[_FULL_URI], _CONTAINER_HOSTS)
-    headers = {"Accept": "application/json"}
-    authorization = _container_authorization(environ)
-    if authorization:
-        headers["Authorization"] = authorization
-
-    def ask(attempt_deadline: float) -> StaticCredentials:
-        status, _, body = _http("GET", url, attempt_deadline, headers, ca_file=environ.get("AWS_CA_BUNDLE"))
-        if status != 200:
-            raise _refusal(status)
-        return _credentials_from(_parsed_json(body), "Token")
-
-    return _retrying(ask, deadline, _ATTEMPTS, attempt_seconds=2.0)
-
-
-def _container_authorization(environ: Mapping[str, str]) -> str:
-    variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-    if environ.get(variable):
-        authorization = _read_token_file(variable, environ[variable])
-    else:
-        variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-        authorization = environ.get(variable) or ""
+    variable = _AUTHORIZATION_FILE if environ.get(_AUTHORIZATION_FILE) else _AUTHORIZATION
+    authorization = environ.get(variable, "")
+    if variable == _AUTHORIZATION_FILE:
+        authorization = _read_token_file(variable, authorization)
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
-    return authorization
+    headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
+    request = ("GET", url, headers, None)
+    answer = _answer(request, _parsed_json, environ, deadline, seconds=2.0, secrets=authorization)
+    return _credentials_from(answer, "Token")
 
 
-def _fetch_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Ask EC2's instance metadata service, version 2: a session token first, then the role, then its keys.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
     """
+    profiles = [variable for variable in _PROFILES if environ.get(variable)]
+    profile = f"; {profiles[0]} is set, but profiles are not read" if profiles else ""
+    export = ': eval "$(aws configure export-credentials --format env)" sets its keys' if profiles else ""
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out{profile}{export}")
+    if profiles:  # whose identity is meant, which the instance's is not
+        raise CredentialsError(f"{_NOTHING_SET}{profile}{export}, and without it this would sign as the instance")
     endpoint = _metadata_endpoint(environ)
-    attempts = int(_number(environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS"))
+    attempts = _number(environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS")
     seconds = _number(environ, "AWS_METADATA_SERVICE_TIMEOUT")
 
-    def ask(method: str, path: str, headers: dict[str, str]) -> bytes:
-        def attempt(attempt_deadline: float) -> bytes:
-            status, _, body = _http(method, endpoint + path, attempt_deadline, headers)
-            if status != 200:
-                raise _refusal(status, "the instance has no role" if status == 404 and method == "GET" else "")
-            return body
-
-        return _retrying(attempt, deadline, attempts, seconds)
+    def ask(
+        method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed], hint: str = ""
+    ) -> _Parsed:
+        secrets = headers.get("X-aws-ec2-metadata-token", "")
+        request = (method, f"{endpoint}/latest/{path}", headers, None)
+        return _answer(
+            request, parsed, environ, deadline, attempts=attempts, seconds=seconds, secrets=secrets, hint=hint
+        )
 
     try:
-        token = ask("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"})
-    except CredentialsError as error:
         hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        unanswered = hint if isinstance(error, _TemporaryError) else ""
-        absent = "" if environ.get(_METADATA_ENDPOINT) else f"; {_NOTHING_SET}"
-        raise CredentialsError(f"{endpoint}: {error}{unanswered}{absent}") from error
-    headers = {"X-aws-ec2-metadata-token": _one_word(token, "session token")}
-    roles = "/latest/meta-data/iam/security-credentials/"
-    role = _one_word(ask("GET", roles, headers), "role name")
-    answer = _parsed_json(ask("GET", f"{roles}{uri_encode(role)}", headers))
-    if answer.get("Code") != "Success":
-        raise CredentialsError(f"its answer has the Code {_one_line(str(answer.get('Code')))}, not Success")
-    return _credentials_from(answer, "Token")
+        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word, hint)
+    except CredentialsError as error:
+        raise CredentialsError(f"{error}{'' if environ.get(_METADATA_ENDPOINT) else f'; {_NOTHING_SET}'}") from error
+    headers = {"X-aws-ec2-metadata-token": token}
+    roles = "meta-data/iam/security-credentials/"
+    role = ask("GET", roles, headers, _one_word)
+    # The role's name as it is: the SDKs do not encode it either.
+    credentials = _credentials_from(ask("GET", f"{roles}{role}", headers, _parsed_json), "Token")
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+    expiration = max(credentials.expiration or 0, time.time() + _STATIC_STABILITY)
+    return StaticCredentials(credentials.access_key, credentials.secret_key, credentials.token, expiration)
 
 
 def _metadata_endpoint(environ: Mapping[str, str]) -> str:
     if environ.get(_METADATA_ENDPOINT):
         return _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], None).rstrip("/")
-    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or "ipv4"
+    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
     endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
-    if mode.lower() not in endpoints:
+    if mode not in endpoints:
         raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    return endpoints[mode.lower()]
+    return endpoints[mode]
 
 
-def _number(environ: Mapping[str, str], variable: str) -> float:
-    text = environ.get(variable) or "1"
+def _number(environ: Mapping[str, str], variable: str) -> int:
+    text = environ.get(variable, "1")
     if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
         raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
     return int(text)
@@ -1246,10 +1507,10 @@ def _read_token_file(variable: str, path: str) -> str:
     return content.decode("latin-1")  # every byte has a meaning in it; what is not ASCII is refused later
 
 
-def _one_word(body: bytes, what: str) -> str:
+def _one_word(body: bytes) -> str:
     word = body.decode("latin-1").strip()
     if _flaw(word):
-        raise CredentialsError(f"its answer is no {what}")
+        raise _TemporaryError("its answer is not one word")
     return word
 
 
@@ -1261,147 +1522,237 @@ def _parsed_json(body: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):  # the cause would quote the body
         answer = None
     if not isinstance(answer, dict):
-        raise CredentialsError("its answer is not a JSON object")
+        raise _TemporaryError("its answer is not a JSON object")
     return answer
 
 
 def _parsed_xml(body: bytes) -> dict[str, str]:
-    """The text of every element under its name without namespace; empty if it is not XML."""
-    from xml.etree import ElementTree
+    """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
+    import html
+    import re
 
-    if b"<!" in body:  # a document type, which AWS never sends, can make entities expand without end
-        return {}
-    try:
-        root = ElementTree.fromstring(body.decode())
-    except (SyntaxError, ValueError):
-        return {}
-    return {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}
+    text = body.decode("utf-8", "replace")
+    if not re.fullmatch(r"\s*(<\?xml[^>]*\?>)?\s*<(\w+)[\s>].*</\2>\s*", text, re.DOTALL):
+        raise _TemporaryError("its answer is not XML")
+    fields = re.findall(r"<(\w+)>([^<]*)</\1>", text)
+    return {name: html.unescape(content) for name, content in fields}
 
 
 def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticCredentials:
-    values = []
-    for field in ("AccessKeyId", "SecretAccessKey", token_field, "Expiration"):
-        value = answer.get(field)
+    values = [answer.get(field) for field in ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")]
+    if answer.get("Code", "Success") != "Success":
+        secrets = " ".join(value for value in values if isinstance(value, str))
+        raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
+    for field, value in zip(("AccessKeyId", "SecretAccessKey", token_field, "Expiration"), values):
         if not isinstance(value, str) or not value:
             raise CredentialsError(f"its answer has no {field}")
-        values.append(value)
     try:
-        return StaticCredentials(*values)
+        return StaticCredentials(*values)  # type: ignore[arg-type]
     except ConfigurationError as error:
         raise CredentialsError(f"its answer is malformed: {error}") from error
 
 
-def _one_line(text: str) -> str:
-    """Somebody else's text made fit for a line of ours."""
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    return " ".join(words)[:300]
-
-
-def _before_secret(text: str, secrets: str) -> str:
-    """The text up to where it repeats eight characters of the secrets, which may be percent-encoded."""
-    from urllib.parse import unquote
-
-    secrets = f"{secrets} {unquote(secrets)}"
-    for start in range(len(text) - 7):
-        if text[start : start + 8] in secrets:
-            return text[:start] + "…"
-    return text
-
-
 # --- HTTP ---
 #
-# Metadata endpoints hand out keys, and are asked while somebody waits for a connection. So: no proxy,
-# no redirect, and an end to everything by a deadline, which is a time of time.monotonic().
+# Metadata endpoints hand out keys, and are asked while somebody waits for a connection. So: no proxy but for STS, no
+# redirect, and an end to everything by a deadline, which is a time of time.monotonic(). Only looking up a name and
+# reading a file may take longer: their callers wait no longer for that.
+
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+_TEMPORARY_CODES = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException"),
+    *("IDPCommunicationError", "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException"),
+)
 
 
 class _TemporaryError(CredentialsError):
-    """A failure that another attempt may mend: the network's, or the server's own."""
+    """A failure that another attempt may mend: throttling, the network's, or the server's own."""
 
 
-def _retrying(
-    ask: Callable[[float], _Answer], deadline: float, attempts: int, attempt_seconds: float | None = None
-) -> _Answer:
-    """What ``ask``, called with its own deadline, returns in the first attempt that does not fail temporarily.
+class _Unanswered(_TemporaryError):
+    """There was no answer at all."""
 
-    attempt_seconds: the limit of one attempt; None for an even share of what is left.
+
+def _answer(
+    request: _Request,
+    parsed: Callable[[bytes], _Parsed],
+    environ: Mapping[str, str],
+    deadline: float,
+    *,
+    attempts: int = 3,
+    seconds: float | None = None,
+    secrets: str = "",
+    hint: str = "",
+    through_proxy: bool = False,
+) -> _Parsed:
+    """What ``parsed`` makes of the body of the first answer with status 200.
+
+    request: method, URL, headers and body. attempts: how many temporary failures are put up
+    with; their pause is random, so that a fleet does not try again all at once, and doubles.
+    seconds: the limit of one attempt; None for an even share of what is left.
+    secrets: what was sent, for no error to repeat. hint: goes to failures without an answer.
     """
-    pause = 0.1
+    from urllib.parse import urlsplit
+
+    pause, host = 0.5, urlsplit(request[1]).netloc
     while True:
         now = time.monotonic()
+        limit = min(deadline, now + (seconds or (deadline - now) / attempts))
         try:
-            return ask(min(deadline, now + (attempt_seconds or (deadline - now) / attempts)))
-        except _TemporaryError:
+            status, _, body = _exchange(request, environ, limit, through_proxy)
+            if status == 200:
+                return parsed(body)
+            raise _refusal(status, body, secrets)
+        except CredentialsError as error:
             attempts -= 1
-            if attempts == 0 or time.monotonic() + pause >= deadline:
-                raise
-        time.sleep(pause)
+            delay = pause * _random()
+            if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
+                said = f"{host}: {error}{hint if isinstance(error, _Unanswered) else ''}"
+                raise type(error)(said) from error.__cause__
+        time.sleep(delay)
         pause *= 2
 
 
-def _refusal(status: int, detail: str = "", *, temporary: bool = False) -> CredentialsError:
-    text = f"HTTP status {status}" + (f", {detail}" if detail else "")
+def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
+    """The error for an answer of another status than 200, with the server's own reason."""
+    said: Mapping[str, object] = {}
+    for parsed in (_parsed_json, _parsed_xml):
+        try:
+            said = said or parsed(body)
+        except CredentialsError:
+            continue
+    reason = _reason_in(said, secrets)
+    if not said and not body.lstrip().startswith((b"<", b"{")):  # the Pod Identity agent's is plain text
+        reason = _safe(body.decode("utf-8", "replace").strip().partition("\n")[0], secrets)
+    text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
-    return _TemporaryError(text) if temporary or status >= 500 else CredentialsError(text)
+    temporary = status == 429 or status >= 500 or (said.get("Code") or said.get("code")) in _TEMPORARY_CODES
+    return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _http(
-    method: str,
-    url: str,
-    deadline: float,
-    headers: dict[str, str],
-    body: str | None = None,
-    ca_file: str | None = None,
-) -> tuple[int, HTTPMessage, bytes]:
-    """One exchange: the response's status, headers and body. No answer at all is a _TemporaryError."""
-    import http.client
+def _reason_in(answer: Mapping[str, object], secrets: str) -> str:
+    """Code and message of an error, in whichever capitals services write them."""
+    found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
+    return _safe(": ".join(str(text) for text in found if text), secrets)
 
-    try:
-        return _exchange(method, url, deadline, headers, body, ca_file)
-    except Error:
-        raise
-    except OSError as error:
-        untrusted = hasattr(error, "verify_message")
-        raise (CredentialsError if untrusted else _TemporaryError)(_reason(error)) from error
-    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _TemporaryError(f"no HTTP answer ({type(error).__name__})") from None
+
+def _safe(text: str, secrets: str = "") -> str:
+    """Somebody else's text made fit for a line of ours: without control characters, and up to where a secret begins.
+
+    secrets: what must not be repeated, eight characters of it in a row, percent-encoded or
+    not; anything that looks like a key must not either.
+    """
+    import re
+    from urllib.parse import unquote
+
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:300]
+    secrets = f"{secrets} {unquote(secrets)}"
+    ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
+    key = re.search(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)
+    if key:
+        ends.append(key.start())
+    return f"{text[: min(ends)]}…" if ends else text
 
 
 def _exchange(
-    method: str, url: str, deadline: float, headers: dict[str, str], body: str | None, ca_file: str | None
+    request: _Request,
+    environ: Mapping[str, str],
+    deadline: float,
+    through_proxy: bool = False,
 ) -> tuple[int, HTTPMessage, bytes]:
+    """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
     import http.client
     from contextlib import closing
     from urllib.parse import urlsplit
 
+    method, url, headers, body = request
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)  # left to http.client, it would be a piece of an IPv6 address
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    context = _tls_context("AWS_CA_BUNDLE", ca_file) if secure else None
-    client: http.client.HTTPConnection
-    if secure:  # without a context it would make one, and read all of the system's trust store
-        client = http.client.HTTPSConnection(host, port, context=context)
-    else:
-        client = http.client.HTTPConnection(host, port)
-    with closing(client):
-        client.sock = _connect(host, port, deadline)
-        if context is not None:
-            client.sock = context.wrap_socket(client.sock, server_hostname=host)
+    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if parts.scheme == "https" else None
+    proxy = _proxy_for(parts.netloc, environ) if through_proxy and context else None
+    address = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
+    via = f"the proxy {proxy.hostname}: " if proxy else ""
+    client = http.client.HTTPConnection(host, port)
+    try:
+        with closing(client):
+            client.sock = _connect(_resolved(*address), deadline)
+            if proxy:
+                _open_tunnel(client.sock, f"{host}:{port}", proxy, deadline)
+            via = ""
+            if context is not None:
+                client.sock.settimeout(_left(deadline))
+                client.sock = context.wrap_socket(client.sock, server_hostname=host)
             client.sock.settimeout(_left(deadline))
-        with closing(http.client.HTTPResponse(client.sock)) as response:
-            response.fp.close()
-            # Before the request and the wait that follows: making a file swallows a KeyboardInterrupt that comes then.
-            response.fp = _file_until(deadline, client.sock)
-            client.request(method, target, body, {**headers, "Connection": "close"})
-            response.begin()
-            content = response.read(_SIZE_LIMIT + 1)
-            if len(content) > _SIZE_LIMIT:
-                raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
-            if response.length:
-                raise _TemporaryError("the connection was closed in the middle of its answer")
-            return response.status, response.headers, content
+            client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
+            with closing(_response(client.sock, method, deadline)) as response:
+                content = response.read(_SIZE_LIMIT + 1)
+                if len(content) > _SIZE_LIMIT:
+                    raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
+                if response.length:
+                    raise _TemporaryError("the connection was closed in the middle of its answer")
+                return response.status, response.headers, content
+    except Error:
+        raise
+    except OSError as error:
+        untrusted = hasattr(error, "verify_message")
+        raise (CredentialsError if untrusted else _Unanswered)(f"{via}{_reason(error)}") from error
+    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
+        raise _Unanswered(f"{via}no HTTP answer ({type(error).__name__})") from None
+
+
+def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
+    """The response that has begun to come, each read of which ends by the deadline."""
+    import http.client
+    from types import SimpleNamespace
+
+    bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
+    response = http.client.HTTPResponse(bounded, method=method)
+    response.begin()
+    return response
+
+
+def _proxy_variable(environ: Mapping[str, str]) -> str:
+    return next((variable for variable in ("https_proxy", "HTTPS_PROXY") if (environ.get(variable) or "").strip()), "")
+
+
+def _proxy_for(netloc: str, environ: Mapping[str, str]) -> SplitResult | None:
+    """The proxy to reach this host through, if there is to be one."""
+    from urllib.parse import urlsplit
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+    variable = _proxy_variable(environ)
+    exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    if not variable or proxy_bypass_environment(netloc, {"no": exceptions}):
+        return None
+    url = environ[variable]
+    try:
+        proxy = urlsplit(url if "://" in url else f"http://{url}")
+        if proxy.scheme == "http" and proxy.hostname and proxy.port != 0:
+            return proxy
+    except ValueError:
+        pass
+    raise CredentialsError(f"{variable}: a proxy like http://host:port is wanted")
+
+
+def _open_tunnel(connection: socket, target: str, proxy: SplitResult, deadline: float) -> None:
+    """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.username is not None:
+        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(login.encode()).decode()}")
+    connection.settimeout(_left(deadline))
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    response = _response(connection, "CONNECT", deadline)
+    if response.status != 200:
+        hint = "; it wants a login, as in http://user:password@host:port" if response.status == 407 else ""
+        kind = _TemporaryError if response.status >= 500 else CredentialsError
+        raise kind(f"the proxy {proxy.hostname} answered with HTTP status {response.status}{hint}")
 
 
 def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | None = ()) -> str:
@@ -1440,12 +1791,17 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _connect(host: str, port: int, deadline: float) -> socket:
-    """A connection to the first of the host's addresses that answers, each given an even share of the time."""
+def _resolved(host: str, port: int) -> list[Any]:
+    import socket
+
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _connect(addresses: list[Any], deadline: float) -> socket:
+    """A connection to the first of the addresses that answers, each given an even share of the time."""
     import socket
 
     failure = OSError()
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         try:
             connection = socket.socket(family, kind, protocol)
@@ -1455,7 +1811,6 @@ def _connect(host: str, port: int, deadline: float) -> socket:
         try:
             connection.settimeout(_left(deadline) / (len(addresses) - tried))
             connection.connect(address)
-            connection.settimeout(_left(deadline))
             return connection
         except OSError as error:
             connection.close()
@@ -1490,7 +1845,6 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
 def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
     import socket
-    import ssl
 
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "no complete answer in time"
@@ -1499,53 +1853,13 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)):
+    # By their names: without OpenSSL there is no module ssl to have them from.
+    if type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError", "ConnectionResetError", "BrokenPipeError"):
         return "the connection was closed"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
+    tls_reason = getattr(error, "reason", None)
+    if tls_reason:
+        return f"TLS failed: {tls_reason.lower().replace('_', ' ')}"
     return error.strerror or f"the connection failed ({type(error).__name__})"
-
-
-# --- names that the rewritten parts above will offer, on top of what is there today ---
-
-
-class _CannotBeAsked(Error):
-    pass
-
-
-def _safe(text: str, secrets: str = "") -> str:
-    return _before_secret(_one_line(text), secrets)
-
-
-def _resolved(host: str, port: int) -> list[Any]:
-    import socket
-
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-
-
-def _connect_to(addresses: list[Any], deadline: float) -> socket:
-    import socket
-
-    failure = OSError()
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as error:
-            failure = error
-            continue
-        try:
-            connection.settimeout(_left(deadline) / (len(addresses) - tried))
-            connection.connect(address)
-            connection.settimeout(_left(deadline))
-            return connection
-        except OSError as error:
-            connection.close()
-            failure = error
-    raise failure
-
-
-def _asked_over_http(url: str, deadline: float) -> tuple[int, HTTPMessage, bytes]:
-    return _http("GET", url, deadline, {}, ca_file=os.environ.get("AWS_CA_BUNDLE"))
 
 
 # --- commands: from here on the file may be cut off ---
@@ -1957,6 +2271,10 @@ def _run_check(options: Any) -> int:
         return _Check(options, cleanup).run()
 
 
+class _CannotBeAsked(Error):
+    """STS gave no answer at all."""
+
+
 class _Check:
     """The way to a cache. A step returns what it saw, or raises an Error that says it."""
 
@@ -1995,7 +2313,6 @@ class _Check:
             outcome, seen = "ok", step()
         except Error as error:
             outcome, seen = "skipped" if isinstance(error, _CannotBeAsked) else "FAILED", str(error)
-        seen = _safe(seen, self.secrets)
         milliseconds = (time.perf_counter() - started) * 1000
         _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
         if step == self.token:
@@ -2023,7 +2340,7 @@ class _Check:
         try:
             self.addresses = _resolved(self.host, self.port)
             where = f"{', '.join(str(address[0]) for *_, address in self.addresses)} port {self.port}"
-            self.connection = self.cleanup.enter_context(_connect_to(self.addresses, self.deadline()))
+            self.connection = self.cleanup.enter_context(_connect(self.addresses, self.deadline()))
         except UnicodeError as error:  # for a label that is empty or too long
             raise Error(f"{where}: the host name does not resolve") from error
         except (socket.timeout, TimeoutError) as error:
@@ -2048,12 +2365,12 @@ class _Check:
         names = [name for _, name in certificate.get("subjectAltName", ())] or [self.host]
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
-        return f"{tls.version()}, certificate until {until} for {names[0]}{others}"
+        return f"{tls.version()}, certificate until {until} for {_safe(names[0], self.secrets)}{others}"
 
     def speaks_plaintext(self) -> bool:
         deadline = self.deadline()
         try:
-            with _connect_to(self.addresses, deadline) as connection:
+            with _connect(self.addresses, deadline) as connection:
                 connection.sendall(b"PING\r\n")
                 return _file_until(deadline, connection).read(1) in (b"+", b"-")
         except OSError:
@@ -2079,10 +2396,11 @@ class _Check:
             raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
         if line == f"{wanted}\r\n":
             return wanted[1:]
-        if line[:1] != "-" or not line[1:].strip():
+        refusal = _safe(line[1:], self.secrets)
+        if line[:1] != "-" or not refusal:
             seen = "it does not speak the Redis protocol" if line else "the connection was closed"
             raise Error(f"no answer to {command[0]}: {seen}")
-        raise Error(line[1:])
+        raise Error(refusal)
 
     def deadline(self) -> float:
         return time.monotonic() + self.timeout
@@ -2102,15 +2420,19 @@ class _Check:
                 region=self.generator.region,
                 host=endpoint.netloc,
                 params=[("Action", "GetCallerIdentity"), ("Version", "2011-06-15")],
-                timestamp=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+                timestamp=_timestamp(time.time()),
                 expires=_TOKEN_LIFETIME,  # so that STS takes a wrong clock as the cache does
             )
             self.secrets += f" {_secrets_in(url)}"
             deadline = time.monotonic() + min(self.timeout, 3.0)
-            status, headers, body = _asked_over_http(f"{endpoint.scheme}://{url}", deadline)
+            request: _Request = ("GET", f"{endpoint.scheme}://{url}", {}, None)
+            status, headers, body = _exchange(request, _settings(os.environ), deadline, through_proxy=True)
         except Error as error:
             raise _CannotBeAsked(f"STS cannot be asked: {error}") from error
-        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        try:
+            answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        except CredentialsError:
+            answer = {}
         code, message = answer.get("Code", ""), answer.get("Message", "")
         ahead = _seconds_ahead(headers)
         if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
@@ -2151,12 +2473,6 @@ class _Check:
         return causes, ["", _policy(generator, self.arn)]
 
 
-def _secrets_in(presigned: str) -> str:
-    """The session token, if there is one, and the signature of what presign() made."""
-    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
-    return " ".join(param.partition("=")[2] for param in after.split("&"))
-
-
 def _host_and_port(endpoint: str) -> tuple[str, int]:
     from urllib.parse import urlsplit
 
@@ -2169,10 +2485,6 @@ def _host_and_port(endpoint: str) -> tuple[str, int]:
     if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
         raise malformed
     return host, 6379 if port is None else port
-
-
-def _origin(environ: Mapping[str, str]) -> str:
-    return f"static keys ({_ACCESS_KEY})" if environ.get(_ACCESS_KEY) else _configured_source(environ).origin(environ)
 
 
 def _service_of(host: str) -> str:

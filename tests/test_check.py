@@ -206,11 +206,11 @@ token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region u
 
 def test_no_credentials(check):
     expected = """\
-credentials FAILED      0.1 ms  no credentials: none of AWS_ACCESS_KEY_ID,
-                                AWS_WEB_IDENTITY_TOKEN_FILE,
+credentials FAILED      0.1 ms  EC2 instance metadata: no credentials: none of
+                                AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE,
                                 AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and
                                 AWS_CONTAINER_CREDENTIALS_FULL_URI is set, and
-                                AWS_EC2_METADATA_DISABLED rules out EC2 instance metadata
+                                AWS_EC2_METADATA_DISABLED rules this out
 
 To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 """
@@ -221,7 +221,7 @@ def test_each_step_is_timed(capsys, monkeypatch):
     monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
     arguments = ["check", "elasticache", "me", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
     assert iamcacheauth.main(arguments) == 1
-    assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  no credentials: ")
+    assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  EC2 instance metadata: no credentials: ")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"},
             """\
 container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI):
-                                Connection refused
+                                127.0.0.1:1: Connection refused
 """,
         ),
     ],
@@ -721,7 +721,7 @@ def test_a_server_that_repeats_the_token(cache, check):
 
     cache.tls(repeat)
     expected = f"""{SECURED}\
-auth        FAILED      0.1 ms  ERR nobody knows X-Amz-Security-Token=…
+auth        FAILED      0.1 ms  ERR nobody knows X-Amz-Security-…
 
 The server does not take this AUTH, and says why.
 """.replace("AKIA…MPLE, permanent", "ASIA…MPLE, temporary")
