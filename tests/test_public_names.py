@@ -20,7 +20,6 @@ SIGNATURES = {
     "string_to_sign": "(timestamp, scope, canonical_request)",
     "signing_key": "(secret_key, date, region, service)",
     "presign": "(credentials, *, service, region, host, params, timestamp, expires=900)",
-    "main": "(argv=None)",
 }
 CLASSES = {"ConfigurationError", "Credentials", "CredentialsError", "Error", "TokenGenerator"}
 
@@ -33,8 +32,16 @@ def signature(function):
 
 
 def test_all():
-    assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES})
+    """Also where the commands were cut off: main is there and listed, or neither."""
+    command_line = {"main"} & {*vars(iamcacheauth)}
+    assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES, *command_line})
     assert all(hasattr(iamcacheauth, name) for name in iamcacheauth.__all__)
+
+
+@pytest.mark.commands
+def test_the_command_line_is_there():
+    assert signature(iamcacheauth.main) == "(argv=None)"
+    assert "main" in iamcacheauth.__all__
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
