@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from socket import socket
     from ssl import SSLContext, SSLSocket
     from typing import Any, NoReturn, Protocol, TypeVar, Union
-    from urllib.parse import SplitResult
 
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
@@ -89,6 +88,7 @@ if TYPE_CHECKING:
         def get_frozen_credentials(self) -> _FrozenCredentials: ...
 
     _AnyCredentials = Union[_FrozenCredentials, _Freezable]
+    _Failure = tuple[str, Union[BaseException, None]]  # its text and cause, of which every waiter makes its own error
     _CredentialsArgument = Union[_AnyCredentials, Callable[[], _AnyCredentials], None]
     # Clients declare their provider parameter as a class of their own; a base of Any fits all of them.
     _AnyProvider = Any
@@ -221,8 +221,12 @@ class StaticCredentials:
 #   twelfth of their lifetime earlier, at random, so that a fleet that started together does not ask together. After
 #   a failure there is a pause: 10 to 15 seconds while the old ones are valid, else one second, which the next
 #   renewal, begun already, waits out: who comes meanwhile waits for that one and is not given the old failure.
+# - A fetch may fail by its own time limit only because its thread stood still (a frozen Lambda function, uWSGI
+#   without enable-threads). Who joined late would be given that failure at once, so for them it is called once more.
 # - A fetch that has not returned after ten times the timeout is given up, and another may begin; of those that hang,
 #   there are at most four.
+
+_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 
 
 class RefreshingCredentials:
@@ -245,6 +249,8 @@ class RefreshingCredentials:
     StaticCredentials or raises CredentialsError.
     """
 
+    _modules: tuple[str, ...] = ("concurrent.futures", "threading")
+
     def __init__(self, fetch: Callable[[], _AnyCredentials], *, timeout: float = 5.0) -> None:
         if not callable(fetch):
             raise ConfigurationError(f"fetch: a callable without arguments is wanted, not {_kind(fetch)}")
@@ -265,7 +271,11 @@ class RefreshingCredentials:
 
     def _import_ahead(self) -> None:
         """Import what a renewal takes: a child forked while another thread imports finds the import locked for ever."""
-        _import_all("concurrent.futures", "threading")
+        for module in self._modules:
+            try:
+                __import__(module)
+            except ImportError:
+                continue  # the fetch that takes it will say so; another source may do without
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         """Valid credentials, whose renewal is begun if it is due; None if the caller has to wait. Never blocks."""
@@ -281,40 +291,22 @@ class RefreshingCredentials:
         """Wait for credentials that are not at hand."""
         from concurrent.futures import TimeoutError
 
-        session, end = self._session, time.monotonic() + self._timeout
-        outcome: StaticCredentials | _Failure | None
+        session = self._session
         try:
-            renewal, own = self._renewal(session)
-            outcome = renewal.future.result(self._timeout)
-            if not own and self._ran_out_of_time(renewal, outcome):
-                outcome = self._renewal(session)[0].future.result(end - time.monotonic())
+            return self._settled(session, self._renewal(session).future.result(self._timeout))
         except TimeoutError:
-            outcome = None
-        return self._settled(session, outcome)
+            return self._settled(session, None)
 
     async def _awaited_async(self) -> StaticCredentials:
         """Do what _awaited() does without blocking asyncio's loop."""
         import asyncio
 
-        loop, session, end = _running_loop(), self._session, time.monotonic() + self._timeout
-        outcome: StaticCredentials | _Failure | None
+        session, loop = self._session, _running_loop()
         try:
-            renewal, own = self._renewal(session)
-            outcome = await asyncio.wait_for(asyncio.wrap_future(renewal.future, loop=loop), self._timeout)
-            if not own and self._ran_out_of_time(renewal, outcome):
-                future = asyncio.wrap_future(self._renewal(session)[0].future, loop=loop)
-                outcome = await asyncio.wait_for(future, end - time.monotonic())
+            future = asyncio.wrap_future(self._renewal(session).future, loop=loop)
+            return self._settled(session, await asyncio.wait_for(future, self._timeout))
         except asyncio.TimeoutError:
-            outcome = None
-        return self._settled(session, outcome)
-
-    def _ran_out_of_time(self, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> bool:
-        """Whether somebody else's renewal failed by its own limit: its time began earlier than the caller's.
-
-        Where threads only run while requests do (a frozen Lambda function, uWSGI without
-        enable-threads), much earlier.
-        """
-        return isinstance(outcome, _Failure) and time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+            return self._settled(session, None)
 
     def _settled(self, session: _Session, outcome: StaticCredentials | _Failure | None) -> StaticCredentials:
         """What to sign with after the wait; None is the outcome of one that was too long."""
@@ -324,85 +316,94 @@ class RefreshingCredentials:
         if left is not None and not _expired(left, time.time()):
             return left
         if outcome is None:
-            raise CredentialsError(f"{self._awaited_source()} gave no credentials within {self._timeout:g} s")
-        raise CredentialsError(outcome.text) from outcome.cause
+            reason, cause = session.failure or ("", None)
+            late = f"{self._source()}: no credentials within {self._timeout:g} s"
+            outcome = f"{late}; before, {reason}" if reason else late, cause
+        raise CredentialsError(outcome[0]) from outcome[1]
 
-    def _awaited_source(self) -> str:
+    def _source(self) -> str:
         return "credentials: fetch"
 
-    def _renewal(self, session: _Session, *, in_background: bool = False) -> tuple[_Renewal, bool]:
-        """The renewal under way, and whether it was begun here."""
+    def _renewal(self, session: _Session, *, in_background: bool = False) -> _Renewal:
+        """The renewal under way, which is begun if there is none."""
         import threading
 
         process = os.getpid()
-        current = session.renewals.get(process)
-        if current is not None:
-            if current.thread == threading.get_ident() and not in_background:
+        before = session.renewals.get(process)
+        if before is not None and not before.is_given_up(self._timeout):
+            if before.thread == threading.get_ident() and not in_background:
                 raise CredentialsError(
-                    "credentials: they were asked for in the very thread that fetches them, by fetch itself or by a"
-                    " signal handler; fetch needs others"
+                    f"{self._source()}: asked for in the thread that fetches them, by fetch itself or a signal handler"
                 )
-            if not current.is_given_up(self._timeout):
-                return current, False
-            session.renewals.pop(process, None)
-        own = _Renewal(current)
+            before.joined = before.joined or not in_background
+            return before
+        session.renewals.pop(process, None)
+        own = _Renewal(before)
         try:
-            current = session.renewals.setdefault(process, own)
-            if current is own:
-                threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            if session.renewals.setdefault(process, own) is not own:
+                return session.renewals.get(process, own)
+            threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
         except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
             if not in_background:
                 self._renew(session, own)
-            elif own.claimed():
-                self._end(session, own, _Failure("no thread could be started to fetch credentials in", None))
+            elif own.is_claimed_now():
+                self._end(session, own, ("no thread could be started to fetch credentials in", None))
         except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
-            if own.claimed():
-                self._end(session, own, _Failure("the caller that began to fetch credentials was interrupted", None))
+            if own.is_claimed_now():
+                self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
             raise
-        return current or own, current is own
+        return own
 
     def _renew(self, session: _Session, renewal: _Renewal) -> None:
-        """Fetch, and give the outcome to all who wait; runs in the renewal's own thread where there is one."""
+        """Fetch, and give the outcome to all who wait; in the renewal's own thread, if one can be had."""
         import threading
 
-        if not renewal.claimed():
+        if not renewal.is_claimed_now():
             return
         renewal.thread = threading.get_ident()
-        outcome: StaticCredentials | _Failure = _Failure("the fetch of credentials was interrupted", None)
+        outcome: StaticCredentials | _Failure = ("the fetch of credentials was interrupted", None)
         try:
-            time.sleep(max(0.0, session.paused_until - time.monotonic()))
-            outcome = self._fetched(session)
-        except CredentialsError as error:
-            outcome = _Failure(str(error), error.__cause__ or error)
-        except BaseException as error:
-            outcome = _Failure(f"credentials: asking for them raised {type(error).__name__}", error)
-            if threading.current_thread() is threading.main_thread():
-                raise  # to where it was meant for; a thread of ours has nobody else to tell
+            while True:
+                time.sleep(max(0.0, session.paused_until - time.monotonic()))
+                renewal.began, renewal.joined = time.monotonic(), False
+                outcome = self._fetched(session)
+                out_of_time = time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+                if isinstance(outcome, StaticCredentials) or not (renewal.joined and out_of_time):
+                    break
         finally:
             self._end(session, renewal, outcome)
 
-    def _fetched(self, session: _Session) -> StaticCredentials:
-        credentials, due, _ = session.kept
+    def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
+        credentials, due, valid_until = session.kept
         if credentials is not None and time.time() < due:
             return credentials  # another renewal ended between the caller's look at them and its registering
-        credentials = _asked(self._fetch)
-        if credentials.expiration is None:
-            session.kept = (credentials, float("inf"), float("inf"))
+        try:
+            credentials = _asked(self._fetch)
+        except CredentialsError as error:
+            session.failure = str(error), error.__cause__ or error
+        except BaseException as error:  # which a thread of ours has nobody else to tell
+            session.failure = f"credentials: asking for them raised {type(error).__name__}", error
         else:
-            lifetime = credentials.expiration - time.time()
-            due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
-            session.kept = (credentials, due, credentials.expiration - min(60, lifetime / 10))
-        return credentials
+            session.kept = credentials, *_renewal_times(credentials.expiration, time.time())
+            return credentials
+        session.paused_until = time.monotonic() + 1
+        session.kept = credentials, time.time() + 10 + 5 * _random(), valid_until
+        return session.failure
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
-        if isinstance(outcome, _Failure):
-            session.paused_until = time.monotonic() + 1
-            credentials, _, valid_until = session.kept
-            session.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
         process = os.getpid()
         if session.renewals.get(process) is renewal:
             session.renewals.pop(process, None)
         renewal.future.set_result(outcome)
+
+
+def _renewal_times(expiration: float | None, now: float) -> tuple[float, float]:
+    """When credentials are due to be renewed, and until when nobody need wait for that (epoch seconds)."""
+    if expiration is None:
+        return float("inf"), float("inf")
+    lifetime = expiration - now
+    due = expiration - min(900, lifetime / 3) - _random() * lifetime / 12
+    return due, expiration - min(60, lifetime / 10)
 
 
 class _Session:
@@ -410,15 +411,15 @@ class _Session:
 
     def __init__(self, configuration: tuple[str | None, ...] = ()) -> None:
         self.configuration = configuration
-        # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
-        # one object, so that no thread sees half of it.
+        # The credentials and their two times: one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
 
 
 class _Renewal:
-    """One call of fetch, and the Future of its outcome."""
+    """One fetch, and the Future of its outcome."""
 
     def __init__(self, before: _Renewal | None) -> None:
         from concurrent.futures import Future
@@ -426,31 +427,22 @@ class _Renewal:
         self.future: Future[StaticCredentials | _Failure] = Future()
         self.future.set_running_or_notify_cancel()  # or a waiter that is cancelled would cancel it for all
         self.began = time.monotonic()
+        self.joined = False  # since it began
         self.thread = 0
         self._unclaimed = [self]
-        self._hanging: list[_Renewal] = (
-            [] if before is None else [one for one in (*before._hanging, before) if not one.future.done()]
-        )
+        self._hanging: list[_Renewal] = [*before._hanging, before] if before else []
 
-    def claimed(self) -> bool:
-        """Whether the caller is the first who claims it; who is not must leave it alone."""
+    def is_claimed_now(self) -> bool:
+        """Whether the caller is the first to claim it, and so the one who works on it."""
         try:
             return self._unclaimed.pop() is self  # atomic
         except IndexError:
             return False
 
     def is_given_up(self, timeout: float) -> bool:
-        """Whether it hangs, or is over though still registered, as two interruptions on end may leave it."""
-        hangs = time.monotonic() - self.began > 10 * timeout and len(self._hanging) < 3
-        return hangs or self.future.done()
-
-
-class _Failure:
-    """Why a fetch gave no credentials, of which every waiter makes an error of its own."""
-
-    def __init__(self, text: str, cause: BaseException | None) -> None:
-        self.text = text
-        self.cause = cause
+        """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
+        hanging = sum(not renewal.future.done() for renewal in self._hanging)
+        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and hanging < 3)
 
 
 class _Given:
@@ -529,14 +521,6 @@ def _expired(credentials: StaticCredentials, now: float) -> bool:
 
 def _expiry(credentials: StaticCredentials) -> str:
     return f"they expired at {_utc(credentials.expiration or 0)}"
-
-
-def _import_all(*modules: str) -> None:
-    for module in modules:
-        try:
-            __import__(module)
-        except ImportError:
-            continue  # the fetch that takes it will say so; another source may do without
 
 
 def _running_loop() -> AbstractEventLoop:
@@ -1081,29 +1065,24 @@ _TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 _FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 _AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-_AUTHORIZATION_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 _METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 _IDENTITY = (  # all that decides whose credentials are fetched
     *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
-    *(_AUTHORIZATION_FILE, _METADATA_ENDPOINT, *_PROFILES),
+    *(f"{_AUTHORIZATION}_FILE", _METADATA_ENDPOINT, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
 )
 _NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
-_CONTAINER_HOST = "169.254.170.2"
-_CONTAINER_HOSTS = (_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23")
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
-_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 _STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
-_PARTITIONS = (  # how its regions begin, its name in ARNs, the end of its host names, and of its dual-stack ones
+_PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
     # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-    ("cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
-    ("us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"),
-    ("us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"),
-    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"),
-    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
-    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
-    ("eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"),
-    ("", "aws", "amazonaws.com", "api.aws"),
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("", "aws", "amazonaws.com"),
 )
 
 
@@ -1126,15 +1105,20 @@ class EnvironmentCredentials(RefreshingCredentials):
     https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
     """
 
+    _modules = (
+        *(*RefreshingCredentials._modules, "base64", "datetime", "encodings.idna", "html", "http.client", "json"),
+        *("re", "socket", "ssl", "types", "urllib.parse", "urllib.request"),
+    )
+
     def __init__(
         self, environ: Mapping[str, str] | None = None, *, region: str | None = None, timeout: float = 5.0
     ) -> None:
         if environ is not None and not hasattr(environ, "get"):
             raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
         self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
-        self._region = None if region is None else _checked_region("region", region)
+        self._region = region if region is None else _checked_region("region", region)
         # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
-        self._static: tuple[tuple[str | None, ...], StaticCredentials | None] = ((), None)
+        self._static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         super().__init__(self._retrieved, timeout=timeout)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -1147,7 +1131,6 @@ class EnvironmentCredentials(RefreshingCredentials):
     def _import_ahead(self) -> None:
         if not self._environ.get(_ACCESS_KEY):
             super()._import_ahead()
-            _import_sources()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         get = self._environ.get
@@ -1155,7 +1138,7 @@ class EnvironmentCredentials(RefreshingCredentials):
         values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
         known, credentials = self._static
         if values != known:
-            credentials = _static_keys(*values)
+            credentials = _static_keys(values)
             self._static = (values, credentials)
         if credentials is not None:
             if _expired(credentials, now):
@@ -1166,27 +1149,19 @@ class EnvironmentCredentials(RefreshingCredentials):
             self._session = _Session(configuration)  # and what belonged to the other identity is let go
         return super()._at_hand(now)
 
-    def _awaited_source(self) -> str:
-        return _origin(self._environ)
+    def _source(self) -> str:
+        return _origin(_settings(self._environ))
 
     def _retrieved(self) -> StaticCredentials:
-        """What the configured source gives."""
-        environ = _settings(self._environ)
-        environ.setdefault("AWS_REGION", environ.get("AWS_DEFAULT_REGION", self._region or ""))
-        origin, deadline = _origin(environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        try:
-            credentials = _configured_source(environ)[2](environ, deadline)
-        except Error as error:
-            raise CredentialsError(f"{origin}: {error}") from error
-        except ImportError as error:
-            raise CredentialsError(f"{origin}: this Python has no module {error.name}, which it takes") from error
-        if _expired(credentials, time.time()):
-            raise CredentialsError(f"{origin}: it gave credentials, but {_expiry(credentials)}")
-        return credentials
+        environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        if self._region and "AWS_DEFAULT_REGION" not in environ:
+            environ.setdefault("AWS_REGION", self._region)
+        _, _, retrieve = _configured_source(environ)
+        return _named(_origin(environ), lambda: retrieve(environ, deadline))
 
 
 class AssumedRole(RefreshingCredentials):
-    """The credentials of a role, for a cache in another account, got from STS with the credentials of one's own.
+    """The credentials of a role, for a cache in another account, got from STS with credentials of one's own.
 
     role_arn: "arn:aws:iam::123456789012:role/name". session_name: what CloudTrail shows,
     "iamcacheauth" when None. external_id: the one that the role's trust policy demands.
@@ -1201,6 +1176,8 @@ class AssumedRole(RefreshingCredentials):
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
     """
 
+    _modules = EnvironmentCredentials._modules
+
     def __init__(
         self,
         role_arn: str,
@@ -1214,110 +1191,117 @@ class AssumedRole(RefreshingCredentials):
     ) -> None:
         import re
 
-        for argument, value, form, example in (
+        params = [("Action", "AssumeRole"), ("Version", "2011-06-15")]
+        for name, argument, value, form, wanted in (
             (
+                "RoleArn",
                 "role_arn",
                 role_arn,
-                r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+",
-                "'arn:aws:iam::123456789012:role/name'",
+                r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+",
+                "arn:aws:iam::123456789012:role/name",
             ),
-            ("session_name", session_name or "iamcacheauth", r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"),
-            ("external_id", external_id or "none", r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"),
+            (
+                "RoleSessionName",
+                "session_name",
+                session_name or "iamcacheauth",
+                r"[\w+=,.@-]{2,64}",
+                "a word of 2 to 64",
+            ),
+            ("ExternalId", "external_id", external_id, r"[\w+=,.@:/-]{2,1224}", "a word of 2 to 1224"),
         ):
-            if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
-                raise ConfigurationError(f"{argument}: {example} is wanted")
+            if value is not None or name == "RoleArn":
+                if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+                    kind = (
+                        wanted if name == "RoleArn" else f"{wanted} letters, digits and the characters that AWS allows"
+                    )
+                    raise ConfigurationError(f"{argument}: {kind} is wanted")
+                params.append((name, _plain(value)))
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
-        self._region = None if region is None else _checked_region("region", region)
-        self._base = _provider_for(credentials, self._region, _checked_timeout(timeout))
-        self._role_arn = _plain(role_arn)
-        self._params = [
-            ("Action", "AssumeRole"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", self._role_arn),
-            ("RoleSessionName", _plain(session_name or "iamcacheauth")),
-            ("DurationSeconds", str(int(duration))),
-            *([("ExternalId", _plain(external_id))] if external_id else []),
-        ]
+        self._params = [*params, ("DurationSeconds", str(int(duration)))]
+        self._region = region if region is None else _checked_region("region", region)
+        self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
-    def _import_ahead(self) -> None:
-        super()._import_ahead()
-        _import_sources()
-
-    def _awaited_source(self) -> str:
-        return f"STS, asked for role {self._role_arn},"
+    def _source(self) -> str:
+        return f"role {dict(self._params)['RoleArn']}"
 
     def _assumed(self) -> StaticCredentials:
         environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        try:
-            answer = _ask_sts(self._base(), self._params, self._region, environ, deadline)
+
+        def assume() -> StaticCredentials:
+            answer = _asked_sts(self._base(), self._params, self._region, environ, deadline)
             return _credentials_from(answer, "SessionToken")
-        except Error as error:
-            hint = ""
-            if "AccessDenied" in str(error):
-                hint = (
-                    "; the role's trust policy has to name this identity, whose own policy has to allow sts:AssumeRole"
-                )
-            elif "DurationSeconds" in str(error):
-                hint = (
-                    "; duration has to be no more than the role's maximum session duration, or 3600 from role to role"
-                )
-            raise CredentialsError(f"role {self._role_arn}: {error}{hint}") from error
-        except ImportError as error:
-            raise CredentialsError(f"role {self._role_arn}: this Python has no module {error.name}") from error
 
-
-def _import_sources() -> None:
-    """Import what asking a source takes, as RefreshingCredentials._import_ahead does and for its reason."""
-    _import_all("datetime", "encodings.idna", "html", "http.client", "ipaddress", "json", "re", "ssl", "urllib.parse")
-    if _proxy_variable(os.environ):
-        _import_all("base64", "urllib.request")
+        try:
+            return _named(self._source(), assume)
+        except CredentialsError as error:
+            hints = {
+                "AccessDenied": "its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
+                "DurationSeconds": "no more than the role's maximum session duration, and 3600 from role to role",
+            }
+            hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
+            raise CredentialsError(f"{error}{hint}") from error.__cause__
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are set, without blanks around them."""
-    return {name: text.strip() for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    stripped = {name: text.strip(" \t") for name, text in dict(environ).items() if isinstance(text, str)}
+    return {name: text for name, text in stripped.items() if text}
 
 
-def _static_keys(
-    access_key: str | None, secret_key: str | None, token: str | None, expiration: str | None
-) -> StaticCredentials | None:
-    values = [value.strip() if isinstance(value, str) else value for value in (access_key, secret_key, token)]
-    if not values[0] and not values[1]:
-        return None
-    for variable, value in zip((_ACCESS_KEY, _SECRET_KEY, _SESSION_TOKEN), (*values[:2], values[2] or "-")):
-        if not value:
-            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
-        if _flaw(value):
-            raise CredentialsError(f"static keys: {variable}: {_flaw(value)}")
+def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
+    """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        return StaticCredentials(values[0] or "", values[1] or "", values[2], (expiration or "").strip() or None)
-    except ConfigurationError:
-        raise CredentialsError(
-            f"static keys: {_EXPIRATION}: ISO 8601 text with a time zone is wanted, like '2026-01-02T03:04:05Z'"
-        ) from None
+        credentials = retrieve()
+    except Error as error:
+        raise CredentialsError(f"{source}: {error}") from error
+    except ImportError as error:
+        raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
+    if _expired(credentials, time.time()):
+        raise CredentialsError(f"{source}: it gave credentials, but {_expiry(credentials)}")
+    return credentials
 
 
-def _configured_source(
-    environ: Mapping[str, str],
-) -> tuple[str, str, Callable[[Mapping[str, str], float], StaticCredentials]]:
-    """What the first configured source is called, the variable that configures it, and how to ask it."""
-    sources = (
+def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+    stripped = [value.strip(" \t") if isinstance(value, str) else value for value in values]
+    access_key, secret_key, token, expiration = (value or None for value in stripped)
+    variables = {
+        "access_key": _ACCESS_KEY,
+        "secret_key": _SECRET_KEY,
+        "token": _SESSION_TOKEN,
+        "expiration": _EXPIRATION,
+    }
+    if access_key is None and secret_key is None:
+        return None
+    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key)):
+        if value is None:
+            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
+    try:
+        return StaticCredentials(access_key, secret_key, token, expiration)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        argument, _, reason = str(error).partition(": ")
+        raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
+
+
+def _configured_source(environ: Mapping[str, str]) -> tuple[str, str, Callable[..., StaticCredentials]]:
+    """What the first configured source is called, the variable that configures it, and what asks it."""
+    for source in (
         ("web identity", _TOKEN_FILE, _from_web_identity),
         ("container credentials", _RELATIVE_URI, _from_container),
         ("container credentials", _FULL_URI, _from_container),
-    )
-    found = [source for source in sources if (environ.get(source[1]) or "").strip()]
-    return found[0] if found else ("EC2 instance metadata", _METADATA_ENDPOINT, _from_instance_metadata)
+    ):
+        if source[1] in environ:
+            return source
+    return "EC2 instance metadata", _METADATA_ENDPOINT, _from_instance_metadata
 
 
 def _origin(environ: Mapping[str, str]) -> str:
-    """Where the environment has credentials come from, in words."""
+    """Where these variables have credentials come from, in words."""
     if environ.get(_ACCESS_KEY):
         return f"static keys ({_ACCESS_KEY})"
     name, variable, _ = _configured_source(environ)
-    return f"{name} ({variable})" if environ.get(variable) else name
+    return f"{name} ({variable})" if variable in environ else name
 
 
 def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1333,38 +1317,41 @@ def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCre
         raise CredentialsError("AWS_ROLE_ARN is not set")
     if _flaw(role + session):
         raise CredentialsError("AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII")
-    token = _read_token_file(_TOKEN_FILE, environ[_TOKEN_FILE]).strip()
+    token = _token_in_file(_TOKEN_FILE, environ).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    params = [
-        ("Action", "AssumeRoleWithWebIdentity"),
-        ("Version", "2011-06-15"),
-        ("RoleArn", role),
-        ("RoleSessionName", session),
-        ("WebIdentityToken", token),
-    ]
+    form = urlencode(
+        {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": role,
+            "RoleSessionName": session,
+            "WebIdentityToken": token,
+        }
+    )
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = ("POST", _sts_endpoint(environ), headers, urlencode(params))
-    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, hint=_STS_HINT, through_proxy=True)
-    return _credentials_from(answer, "SessionToken")
+    request = ("POST", _sts_endpoint(environ), headers, form)
+    return _credentials_from(_answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True), "SessionToken")
 
 
-_STS_HINT = " (from a subnet without a way out, STS takes a VPC endpoint of its own)"
-
-
-def _ask_sts(
+def _asked_sts(
     credentials: StaticCredentials,
     params: list[tuple[str, str]],
     region: str | None,
     environ: Mapping[str, str],
     deadline: float,
 ) -> dict[str, str]:
-    """STS's answer to a presigned request.
+    """STS's answer to a presigned request; region: the one to ask in, where the environment names none."""
+    request, secrets = _presigned_for_sts(credentials, params, region, environ)
+    return _answer(request, _parsed_xml, environ, deadline, secrets=secrets, sts=True)
 
-    region: the one to sign for and, where the environment names none, to ask in.
-    """
+
+def _presigned_for_sts(
+    credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
+) -> tuple[_Request, str]:
+    """A request to STS, and the secrets in it: its signature and session token."""
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
-    scheme, _, host = _sts_endpoint({**environ, "AWS_REGION": region or ""}).rstrip("/").partition("://")
+    scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
     if "/" in host:
         raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
     url = presign(
@@ -1376,20 +1363,11 @@ def _ask_sts(
         timestamp=_timestamp(time.time()),
         expires=_TOKEN_LIFETIME,
     )
-    request: _Request = ("GET", f"{scheme}://{url}", {}, None)
-    return _answer(
-        request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), hint=_STS_HINT, through_proxy=True
-    )
+    return ("GET", f"{scheme}://{url}", {}, None), url.partition("&X-Amz-SignedHeaders=host")[2]
 
 
-def _secrets_in(presigned: str) -> str:
-    """The session token, if there is one, and the signature of what presign() made."""
-    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
-    return " ".join(param.partition("=")[2] for param in after.split("&"))
-
-
-def _sts_endpoint(environ: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html and …/feature-endpoints.html"""
+def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
             if environ.get(variable):
@@ -1398,18 +1376,20 @@ def _sts_endpoint(environ: Mapping[str, str]) -> str:
         if environ.get(variable):
             region = _checked_region(variable, environ[variable])
             break
-    else:
+    if not region:
         return "https://sts.amazonaws.com"
-    partition, suffix, dual_stack_suffix = _partition(region)
+    partition, suffix = _partition(region)
     fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
-    # GovCloud's ordinary endpoints are its FIPS endpoints: https://aws.amazon.com/compliance/fips/
-    name = "sts-fips" if fips and (partition != "aws-us-gov" or dual_stack) else "sts"
-    return f"https://{name}.{region}.{dual_stack_suffix if dual_stack else suffix}"
+    # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
+    name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
+    if dual_stack:
+        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+    return f"https://{name}.{region}.{suffix}"
 
 
-def _partition(region: str) -> tuple[str, str, str]:
-    """The name that ARNs give to a region's part of AWS, the end of its host names, and of its dual-stack ones."""
-    return next(partition[1:] for partition in _PARTITIONS if region.startswith(partition[0]))
+def _partition(region: str) -> tuple[str, str]:
+    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
+    return next((name, suffix) for prefix, name, suffix in _PARTITIONS if region.startswith(prefix))
 
 
 def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1417,23 +1397,22 @@ def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCreden
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    path = environ.get(_RELATIVE_URI)
-    if path and not path.startswith("/"):
-        raise CredentialsError("a path that starts with a slash is wanted")
+    path, url = environ.get(_RELATIVE_URI), environ.get(_FULL_URI, "")
     if path:
-        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{path}", _CONTAINER_HOSTS)
+        if not path.startswith("/"):
+            raise CredentialsError("a path that starts with a slash is wanted")
+        url = f"http://169.254.170.2{path}"
+    url = _checked_url(_RELATIVE_URI if path else _FULL_URI, url)
+    variable = f"{_AUTHORIZATION}_FILE"
+    if variable in environ:
+        authorization = _token_in_file(variable, environ)
     else:
-        url = _checked_url(_FULL_URI, environ[_FULL_URI], _CONTAINER_HOSTS)
-    variable = _AUTHORIZATION_FILE if environ.get(_AUTHORIZATION_FILE) else _AUTHORIZATION
-    authorization = environ.get(variable, "")
-    if variable == _AUTHORIZATION_FILE:
-        authorization = _read_token_file(variable, authorization)
+        variable, authorization = _AUTHORIZATION, environ.get(_AUTHORIZATION, "")
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
     headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
     request = ("GET", url, headers, None)
-    answer = _answer(request, _parsed_json, environ, deadline, seconds=2.0, secrets=authorization)
-    return _credentials_from(answer, "Token")
+    return _credentials_from(_answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization))
 
 
 def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1441,61 +1420,51 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
     """
-    profiles = [variable for variable in _PROFILES if environ.get(variable)]
-    profile = f"; {profiles[0]} is set, but profiles are not read" if profiles else ""
-    export = ': eval "$(aws configure export-credentials --format env)" sets its keys' if profiles else ""
+    profile = next((variable for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if variable in environ), None)
+    if profile:  # whose identity is meant, which the instance's is not
+        export = 'eval "$(aws configure export-credentials --format env)"'
+        raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out{profile}{export}")
-    if profiles:  # whose identity is meant, which the instance's is not
-        raise CredentialsError(f"{_NOTHING_SET}{profile}{export}, and without it this would sign as the instance")
-    endpoint = _metadata_endpoint(environ)
-    attempts = _number(environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS")
-    seconds = _number(environ, "AWS_METADATA_SERVICE_TIMEOUT")
+        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
+    endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
+    endpoint = endpoints.get(environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower())
+    if _METADATA_ENDPOINT in environ:
+        endpoint = _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], anywhere=True).rstrip("/")
+    if endpoint is None:
+        raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
+    limits = []
+    for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
+        text = environ.get(variable, "1")
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
+            raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
+        limits.append(int(text))
 
-    def ask(
-        method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed], hint: str = ""
-    ) -> _Parsed:
-        secrets = headers.get("X-aws-ec2-metadata-token", "")
-        request = (method, f"{endpoint}/latest/{path}", headers, None)
-        return _answer(
-            request, parsed, environ, deadline, attempts=attempts, seconds=seconds, secrets=secrets, hint=hint
-        )
+    def ask(method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed]) -> _Parsed:
+        request, secrets = (method, f"{endpoint}/latest/{path}", headers, None), " ".join(headers.values())
+        return _answer(request, parsed, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=secrets)
 
     try:
-        hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word, hint)
+        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
     except CredentialsError as error:
-        raise CredentialsError(f"{error}{'' if environ.get(_METADATA_ENDPOINT) else f'; {_NOTHING_SET}'}") from error
+        hint = ""
+        if isinstance(error, _Unanswered):
+            hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+        if _METADATA_ENDPOINT not in environ:
+            hint += f"; {_NOTHING_SET}"
+        raise CredentialsError(f"{error}{hint}") from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
     role = ask("GET", roles, headers, _one_word)
-    # The role's name as it is: the SDKs do not encode it either.
-    credentials = _credentials_from(ask("GET", f"{roles}{role}", headers, _parsed_json), "Token")
-    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
-    expiration = max(credentials.expiration or 0, time.time() + _STATIC_STABILITY)
-    return StaticCredentials(credentials.access_key, credentials.secret_key, credentials.token, expiration)
+    answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
+    found = _credentials_from(answer)
+    # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+    expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
+    return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
 
 
-def _metadata_endpoint(environ: Mapping[str, str]) -> str:
-    if environ.get(_METADATA_ENDPOINT):
-        return _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], None).rstrip("/")
-    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
-    endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
-    if mode not in endpoints:
-        raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    return endpoints[mode]
-
-
-def _number(environ: Mapping[str, str], variable: str) -> int:
-    text = environ.get(variable, "1")
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
-        raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
-    return int(text)
-
-
-def _read_token_file(variable: str, path: str) -> str:
+def _token_in_file(variable: str, environ: Mapping[str, str]) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(environ[variable], "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
@@ -1506,47 +1475,45 @@ def _read_token_file(variable: str, path: str) -> str:
     return content.decode("latin-1")  # every byte has a meaning in it; what is not ASCII is refused later
 
 
+# What is made of a body: empty if it is not what was asked for.
+
+
 def _one_word(body: bytes) -> str:
     word = body.decode("latin-1").strip()
-    if _flaw(word):
-        raise _TemporaryError("its answer is not one word")
-    return word
+    return "" if _flaw(word) else word
 
 
-def _parsed_json(body: bytes) -> dict[str, object]:
+def _parsed_json(body: bytes) -> dict[str, Any]:
     import json
 
     try:
         answer = json.loads(body)
-    except (ValueError, RecursionError):  # the cause would quote the body
-        answer = None
-    if not isinstance(answer, dict):
-        raise _TemporaryError("its answer is not a JSON object")
-    return answer
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
-def _parsed_xml(body: bytes) -> dict[str, str]:
+def _parsed_xml(body: bytes) -> dict[str, Any]:
     """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
     import html
     import re
 
-    text = body.decode("utf-8", "replace")
-    if not re.fullmatch(r"\s*(<\?xml[^>]*\?>)?\s*<(\w+)[\s>].*</\2>\s*", text, re.DOTALL):
-        raise _TemporaryError("its answer is not XML")
-    fields = re.findall(r"<(\w+)>([^<]*)</\1>", text)
-    return {name: html.unescape(content) for name, content in fields}
+    text = body.decode("utf-8", "replace").strip()
+    if not re.fullmatch(r"(<\?[^>]*>)?\s*<(\w+)[\s>].*</\2>", text, re.DOTALL):
+        return {}
+    return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
 
 
-def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticCredentials:
-    values = [answer.get(field) for field in ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")]
+def _credentials_from(answer: Mapping[str, Any], token_field: str = "Token") -> StaticCredentials:
+    fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join(value for value in values if isinstance(value, str))
+        secrets = " ".join(str(answer.get(field)) for field in fields)
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
-    for field, value in zip(("AccessKeyId", "SecretAccessKey", token_field, "Expiration"), values):
-        if not isinstance(value, str) or not value:
+    for field in fields:
+        if not isinstance(answer.get(field), str) or not answer[field]:
             raise CredentialsError(f"its answer has no {field}")
     try:
-        return StaticCredentials(*values)  # type: ignore[arg-type]
+        return StaticCredentials(*(answer[field] for field in fields))
     except ConfigurationError as error:
         raise CredentialsError(f"its answer is malformed: {error}") from error
 
@@ -1557,13 +1524,6 @@ def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticC
 # redirect, and an end to everything by a deadline, which is a time of time.monotonic(). Only looking up a name and
 # reading a file may take longer: their callers wait no longer for that.
 
-# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
-_TEMPORARY_CODES = (
-    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
-    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException"),
-    *("IDPCommunicationError", "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException"),
-)
-
 
 class _TemporaryError(CredentialsError):
     """A failure that another attempt may mend: throttling, the network's, or the server's own."""
@@ -1571,6 +1531,14 @@ class _TemporaryError(CredentialsError):
 
 class _Unanswered(_TemporaryError):
     """There was no answer at all."""
+
+
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html, and STS's own
+_TEMPORARY_CODES = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException", "SlowDown"),
+    *("PriorRequestNotComplete", "TransactionInProgressException", "IDPCommunicationError"),
+)
 
 
 def _answer(
@@ -1582,48 +1550,47 @@ def _answer(
     attempts: int = 3,
     seconds: float | None = None,
     secrets: str = "",
-    hint: str = "",
-    through_proxy: bool = False,
+    sts: bool = False,
 ) -> _Parsed:
     """What ``parsed`` makes of the body of the first answer with status 200.
 
-    request: method, URL, headers and body. attempts: how many temporary failures are put up
-    with; their pause is random, so that a fleet does not try again all at once, and doubles.
-    seconds: the limit of one attempt; None for an even share of what is left.
-    secrets: what was sent, for no error to repeat. hint: goes to failures without an answer.
+    attempts: how often to ask, as long as failures are temporary; the pause before the next
+    is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
+    of one attempt; None for an even share of what is left. secrets: what was sent and no
+    error may repeat.
     """
     from urllib.parse import urlsplit
 
-    pause, host = 0.5, urlsplit(request[1]).netloc
+    pause = 0.5
     while True:
         now = time.monotonic()
-        limit = min(deadline, now + (seconds or (deadline - now) / attempts))
         try:
-            status, _, body = _exchange(request, environ, limit, through_proxy)
-            if status == 200:
-                return parsed(body)
-            raise _refusal(status, body, secrets)
+            end = min(deadline, now + (seconds or (deadline - now) / attempts))
+            status, _, body = _exchange(request, environ, end, through_proxy=sts)
+            if status != 200:
+                raise _refusal(status, body, secrets)
+            answer = parsed(body)
+            if not answer:
+                raise _TemporaryError("its answer is empty or malformed")
+            return answer
         except CredentialsError as error:
             attempts -= 1
             delay = pause * _random()
             if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
-                said = f"{host}: {error}{hint if isinstance(error, _Unanswered) else ''}"
-                raise type(error)(said) from error.__cause__
+                hint = " (from a subnet without a way out, STS takes a VPC endpoint)"
+                text = f"{urlsplit(request[1]).netloc}: {error}{hint if sts and isinstance(error, _Unanswered) else ''}"
+                raise type(error)(text) from error.__cause__
         time.sleep(delay)
         pause *= 2
 
 
 def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     """The error for an answer of another status than 200, with the server's own reason."""
-    said: Mapping[str, object] = {}
-    for parsed in (_parsed_json, _parsed_xml):
-        try:
-            said = said or parsed(body)
-        except CredentialsError:
-            continue
+    said = _parsed_json(body) or _parsed_xml(body)
     reason = _reason_in(said, secrets)
-    if not said and not body.lstrip().startswith((b"<", b"{")):  # the Pod Identity agent's is plain text
-        reason = _safe(body.decode("utf-8", "replace").strip().partition("\n")[0], secrets)
+    line = body.decode("utf-8", "replace").strip().partition("\n")[0]
+    if " " in line and not line.startswith(("<", "{")):  # the Pod Identity agent writes plain text; a word may be a key
+        reason = _safe(line, secrets)
     text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
@@ -1631,7 +1598,7 @@ def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _reason_in(answer: Mapping[str, object], secrets: str) -> str:
+def _reason_in(answer: Mapping[str, Any], secrets: str) -> str:
     """Code and message of an error, in whichever capitals services write them."""
     found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
     return _safe(": ".join(str(text) for text in found if text), secrets)
@@ -1649,17 +1616,12 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:300]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    key = re.search(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)
-    if key:
-        ends.append(key.start())
+    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)]
     return f"{text[: min(ends)]}…" if ends else text
 
 
 def _exchange(
-    request: _Request,
-    environ: Mapping[str, str],
-    deadline: float,
-    through_proxy: bool = False,
+    request: _Request, environ: Mapping[str, str], deadline: float, *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
     """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
     import http.client
@@ -1668,25 +1630,22 @@ def _exchange(
 
     method, url, headers, body = request
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if parts.scheme == "https" else None
-    proxy = _proxy_for(parts.netloc, environ) if through_proxy and context else None
-    address = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
-    via = f"the proxy {proxy.hostname}: " if proxy else ""
-    client = http.client.HTTPConnection(host, port)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
+    proxy = _proxy_for(parts.netloc, environ) if secure and through_proxy else None
     try:
-        with closing(client):
-            client.sock = _connect(_resolved(*address), deadline)
+        with closing(http.client.HTTPConnection(host, port)) as client:
+            client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
             if proxy:
-                _open_tunnel(client.sock, f"{host}:{port}", proxy, deadline)
-            via = ""
-            if context is not None:
-                client.sock.settimeout(_left(deadline))
-                client.sock = context.wrap_socket(client.sock, server_hostname=host)
+                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
             client.sock.settimeout(_left(deadline))
+            if context is not None:
+                client.sock = context.wrap_socket(client.sock, server_hostname=host)
+                client.sock.settimeout(_left(deadline))
+            target = url.partition(parts.netloc)[2] or "/"
             client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
-            with closing(_response(client.sock, method, deadline)) as response:
+            with _response(client.sock, method, deadline) as response:
                 content = response.read(_SIZE_LIMIT + 1)
                 if len(content) > _SIZE_LIMIT:
                     raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
@@ -1697,90 +1656,76 @@ def _exchange(
         raise
     except OSError as error:
         untrusted = hasattr(error, "verify_message")
+        via = f"through the proxy {proxy[0]}: " if proxy else ""
         raise (CredentialsError if untrusted else _Unanswered)(f"{via}{_reason(error)}") from error
     except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _Unanswered(f"{via}no HTTP answer ({type(error).__name__})") from None
+        raise _Unanswered(f"no HTTP answer ({type(error).__name__})") from None
 
 
 def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
-    """The response that has begun to come, each read of which ends by the deadline."""
+    """The response that has begun to come; each read of it ends by the deadline, however slowly bytes arrive."""
     import http.client
     from types import SimpleNamespace
 
     bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
     response = http.client.HTTPResponse(bounded, method=method)
-    response.begin()
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
     return response
 
 
-def _proxy_variable(environ: Mapping[str, str]) -> str:
-    return next((variable for variable in ("https_proxy", "HTTPS_PROXY") if (environ.get(variable) or "").strip()), "")
-
-
-def _proxy_for(netloc: str, environ: Mapping[str, str]) -> SplitResult | None:
-    """The proxy to reach this host through, if there is to be one."""
-    from urllib.parse import urlsplit
+def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
+    """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
+    from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    variable = _proxy_variable(environ)
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
     exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not variable or proxy_bypass_environment(netloc, {"no": exceptions}):
+    if not url or proxy_bypass_environment(netloc, {"no": exceptions}):
         return None
-    url = environ[variable]
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
-        if proxy.scheme == "http" and proxy.hostname and proxy.port != 0:
-            return proxy
+        if proxy.scheme == "http" and proxy.hostname:
+            login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
+            return proxy.hostname, proxy.port or 80, login
     except ValueError:
         pass
-    raise CredentialsError(f"{variable}: a proxy like http://host:port is wanted")
+    raise CredentialsError("HTTPS_PROXY: a proxy like http://host:port is wanted")
 
 
-def _open_tunnel(connection: socket, target: str, proxy: SplitResult, deadline: float) -> None:
+def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadline: float) -> None:
     """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
     from base64 import b64encode
-    from urllib.parse import unquote
 
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy.username is not None:
-        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        lines.append(f"Proxy-Authorization: Basic {b64encode(login.encode()).decode()}")
+    if proxy[2]:
+        lines.append(f"Proxy-Authorization: Basic {b64encode(proxy[2].encode()).decode()}")
     connection.settimeout(_left(deadline))
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    response = _response(connection, "CONNECT", deadline)
-    if response.status != 200:
-        hint = "; it wants a login, as in http://user:password@host:port" if response.status == 407 else ""
-        kind = _TemporaryError if response.status >= 500 else CredentialsError
-        raise kind(f"the proxy {proxy.hostname} answered with HTTP status {response.status}{hint}")
+    status = _response(connection, "CONNECT", deadline).status
+    if status != 200:
+        hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
+        kind = _TemporaryError if status >= 500 else CredentialsError
+        raise kind(f"the proxy {proxy[0]} answered with HTTP status {status}{hint}")
 
 
-def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | None = ()) -> str:
-    """``url``, if it may be asked for keys: https anywhere, http to loopback and the hosts given; None for any."""
-    from urllib.parse import urlsplit
+def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
+    """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
+    import re
 
-    malformed = CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted")
-    try:
-        parts = urlsplit("" if _flaw(url) else url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise malformed from None
-    if not host or parts.scheme not in ("http", "https"):
-        raise malformed
-    if "@" in parts.netloc:
-        raise CredentialsError(f"{variable}: a URL without user name and password is wanted")
-    plain_http_allowed = plain_http_hosts is None or host in plain_http_hosts or _is_loopback(host)
-    if parts.scheme == "http" and not plain_http_allowed:
+    found = re.fullmatch(
+        r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?(?:[/?][!-~]*)?", url, re.I | re.A
+    )
+    if not found:
+        raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
+    host = (found[2] or found[3]).lower()
+    agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+    if found[1].lower() == "http" and not (anywhere or host in agents or re.fullmatch(r"127(\.\d{1,3}){3}", host)):
         raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _left(deadline: float) -> float:
@@ -1827,7 +1772,7 @@ def _tls_context(setting: str, ca_file: str | None) -> SSLContext:
 
 
 def _file_until(deadline: float, connection: socket) -> BufferedReader:
-    """The connection as a file, each read of which ends by the deadline, however slowly bytes arrive."""
+    """The connection as a file, each read of which ends by the deadline."""
     import io
 
     class Reader(io.RawIOBase):
@@ -1852,8 +1797,9 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    # By their names: without OpenSSL there is no module ssl to have them from.
-    if type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError", "ConnectionResetError", "BrokenPipeError"):
+    # By their names: a Python without OpenSSL has no module ssl to have them from.
+    closed = type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
+    if closed or isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return "the connection was closed"
     tls_reason = getattr(error, "reason", None)
     if tls_reason:
@@ -2199,7 +2145,7 @@ class _Check:
             credentials = self._generator._provider()
         except CredentialsError as error:
             raise _StepFailed(str(error), _NO_CREDENTIALS) from error
-        return credentials, f"{_described(credentials)}, from {_origin(os.environ)}"
+        return credentials, f"{_described(credentials)}, from {_origin(_settings(os.environ))}"
 
     def _sign(self, credentials: StaticCredentials) -> tuple[str, str]:
         generator = self._generator
@@ -2266,7 +2212,7 @@ class _Check:
             raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
         if line == f"{wanted}\r\n":
             return None, wanted[1:]
-        answer = _safe(line, _secrets_in(command[-1]))
+        answer = _safe(line, command[-1].partition("&X-Amz-SignedHeaders=host")[2])
         if answer[:1] != "-" or answer == "-":
             seen = "it does not speak the Redis protocol" if line else "the connection was closed"
             raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
@@ -2355,31 +2301,17 @@ def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tu
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
-    from urllib.parse import urlsplit
-
     started = time.perf_counter()
     try:
-        endpoint = urlsplit(_sts_endpoint({**os.environ, "AWS_REGION": region}))
-        url = presign(
-            credentials,
-            service="sts",
-            region=region,
-            host=endpoint.netloc,
-            params=[("Action", "GetCallerIdentity"), ("Version", "2011-06-15")],
-            timestamp=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
-            expires=_TOKEN_LIFETIME,  # so that STS takes a wrong clock as the cache does
-        )
-        deadline = time.monotonic() + timeout
-        request: _Request = ("GET", f"{endpoint.scheme}://{url}", {}, None)
-        status, headers, body = _exchange(request, _settings(os.environ), deadline, through_proxy=True)
+        params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
+        environ = {**_settings(os.environ), "AWS_REGION": region}
+        request, secrets = _presigned_for_sts(credentials, params, region, environ)
+        status, headers, body = _exchange(request, environ, time.monotonic() + timeout, through_proxy=True)
     except Error as error:
         _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
         return "", []
-    try:
-        answer = _parsed_xml(body)
-    except CredentialsError:
-        answer = {}
-    arn, code, message = (_safe(answer.get(name, ""), _secrets_in(url)) for name in ("Arn", "Code", "Message"))
+    answer = _parsed_xml(body)
+    arn, code, message = (_safe(answer.get(name, ""), secrets) for name in ("Arn", "Code", "Message"))
     if status == 200 and arn:
         _print_step("identity", "ok", started, arn)
     else:  # some of AWS's services quote the whole request in the message
