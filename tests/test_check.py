@@ -218,7 +218,7 @@ To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 
 
 def test_each_step_is_timed(capsys, monkeypatch):
-    monkeypatch.setattr(iamcacheauth.time, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
     arguments = ["check", "elasticache", "me", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
     assert iamcacheauth.main(arguments) == 1
     assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  no credentials: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import time
 
 import pytest
 from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
@@ -75,7 +76,7 @@ def test_every_call_signs_anew(auth):
 @pytest.mark.parametrize("sign", [lambda auth: auth.token(), lambda auth: asyncio.run(auth.token_async())])
 def test_a_tokens_lifetime_starts_after_the_wait_for_credentials(sign, monkeypatch):
     now = [NOON]
-    monkeypatch.setattr(iamcacheauth.time, "time", lambda: now[-1])
+    monkeypatch.setattr(time, "time", lambda: now[-1])
 
     def slow():
         now.append(NOON + 5)
