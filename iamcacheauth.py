@@ -110,6 +110,7 @@ __all__ = [
     "TokenGenerator",
     "canonical_query",
     "canonical_request",
+    "for_endpoint",
     "presign",
     "signing_key",
     "string_to_sign",
@@ -686,6 +687,181 @@ class MemoryDBAuth(TokenGenerator):
         super().__init__(_checked_user(self._service, user), _checked_name("cluster", cluster), region, credentials)
 
 
+# --- endpoints ---
+#
+# AWS's own host names tell everything that a token is signed for. Before the region, they have one of these forms, with
+# words in capitals for what differs. Beside a form for connections without TLS stands the one with TLS: of a cache that
+# is being changed over, both exist.
+
+_ENDPOINT_FORMS: dict[str, dict[str, str | None]] = {
+    "elasticache": {
+        "NODE.NAME.ID": "",  # where NODE may be master, replica or clustercfg as well
+        "NAME(-SUFFIX)?(.public)?.serverless": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-ro.ID.ng.SHARD": "replica.NAME.ID",
+        "NAME.ID.ng.SHARD": "master.NAME.ID",
+        "NODE-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",  # of a cache called NODE, or without a group and so called
+        "NODE-MEMBER.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.cfg(.SHARD)?": None,  # Memcached
+        "(?!ROLE.)NAME.ID": None,
+    },
+    "memorydb": {
+        "NODE.NAME.ID": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",
+        "(?!ROLE.)NAME.ID": None,
+    },
+}
+_LABEL = "[a-z][a-z0-9]*(?:-[a-z0-9]+)*?"
+_ENDPOINT_WORDS = {
+    "NODE": _LABEL,
+    "ROLE": "(?:master|primary|replica|clustercfg)",
+    "NAME": f"(?P<NAME>{_LABEL})",
+    "ID": r"(?P<ID>(?!(?:cfg|clustercfg|ng|public|serverless|[0-9]{4})\b)[a-z0-9]+)",
+    "SUFFIX": "(?:[a-z0-9]{6}|(?=[a-z]*[0-9])[a-z0-9]{5,})",  # six with all real caches, five in a sample of AWS's
+    "SHARD": "[0-9]{4}",
+    "MEMBER": "[0-9]{3}",
+}
+# ElastiCache's codes of the regions: the words' first letters and the number, as in usgw1 and apse2, but for these.
+_ODD_CODES = {
+    "apn2": "ap-northeast-2",
+    "apn3": "ap-northeast-3",
+    "cnw1": "cn-northwest-1",
+    "euscdee1": "eusc-de-east-1",
+}
+_CODE_WORDS = {"g": "gov-", "i": "iso-", "n": "north", "s": "south", "e": "east", "w": "west", "c": "central"}
+# AWS lists them nowhere. These were seen in host names of real caches; what follows from the rule alone is less sure.
+_SEEN_CODES = (
+    "use1 use2 usw1 usw2 usgw1 cac1 caw1 sae1 euw1 euw2 euw3 euc1 euc2 eun1 eus1 eus2 afs1 ilc1 mec1 mes1 ape1 aps1"
+    " aps2 apse1 apse2 apse3 apse7 apne1 apn2 apn3 cnn1 cnw1"
+)
+
+
+class _Endpoint:
+    """What one of AWS's host names tells."""
+
+    service: str
+    name: str | None  # None if the form leaves it open
+    region: str | None  # None if the code tells nothing
+    code: str  # the region as it is written: use1, or us-east-1 in MemoryDB's
+    serverless: bool
+    public: bool
+    tls: bool | None  # None if the form leaves it open
+    flaw: str  # why no token is of use there, or empty
+    host: str  # in lower case, without a final dot
+    port: int | None
+
+    def __init__(self, **told: Any) -> None:
+        self.__dict__.update(told)
+
+
+def for_endpoint(
+    user: str, endpoint: str, *, region: str | None = None, credentials: _CredentialsArgument = None
+) -> ElastiCacheAuth | MemoryDBAuth:
+    """Make the generator for a cache or cluster out of its endpoint.
+
+    user, credentials: see ElastiCacheAuth. endpoint: AWS's own host name, with or without a
+    port, such as "master.my-cache.abc123.use1.cache.amazonaws.com".
+    region: only needed if the host name's short form of it is not known.
+
+    Raises ConfigurationError for an alias, an address or a URL; for host names that are
+    Memcached's or for connections without TLS, since IAM needs it; and for a region that
+    is not the endpoint's. ElastiCacheAuth and MemoryDBAuth need no endpoint.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
+    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
+    """
+    text = endpoint if isinstance(endpoint, str) else ""
+    found = _parsed_endpoint(text)
+    if not found:
+        inside = _parsed_endpoint(_location(text))
+        raise ConfigurationError(
+            "endpoint: AWS's own host name is wanted, like 'master.my-cache.abc123.use1.cache.amazonaws.com'"
+            + (f"; it is probably {inside.host!r}" if inside else "")
+            + "; for any other, use ElastiCacheAuth or MemoryDBAuth with the name"
+        )
+    service = MemoryDBAuth if found.service == "memorydb" else ElastiCacheAuth
+    if found.flaw:
+        raise ConfigurationError(f"endpoint: {found.flaw}; {service.__name__} with the name needs none")
+    if region is None and not found.region:
+        raise ConfigurationError(
+            f"region: it does not follow from the endpoint's {found.code!r}; pass one like 'us-east-1'"
+        )
+    sure = found.region and (found.service == "memorydb" or found.code in _SEEN_CODES.split())
+    if sure and region not in (None, found.region):
+        raise ConfigurationError(f"region: the endpoint's is {found.region}; leave it out")
+    region, name = region or found.region, found.name or ""
+    if found.service == "memorydb":
+        return MemoryDBAuth(user, name, region=region, credentials=credentials)
+    return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
+
+
+def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
+    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters."""
+    import re
+
+    domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
+    place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
+    host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::(?P<port>[0-9]{{1,5}}))?"
+    found = re.fullmatch(host, endpoint.lower()) if endpoint.isascii() else None
+    if not found:
+        return None
+
+    def filled(form: str, words: Mapping[str, str]) -> str:
+        return re.sub("[A-Z]+", lambda word: words.get(word[0], word[0]), form)
+
+    service = "elasticache" if found["code"] else "memorydb"
+    region = found["region"] or _region_of(found["code"])
+    for form, tls_form in _ENDPOINT_FORMS[service].items():
+        labels = re.fullmatch(filled(form.replace(".", r"\."), _ENDPOINT_WORDS), found["form"])
+        if not labels:
+            continue
+        flaw = "it is Memcached's, which knows no IAM" if ".cfg" in form else ""
+        if tls_form:
+            with_tls = f"{filled(tls_form, labels.groupdict())}.{found['end']}"
+            flaw = f"it is for connections without TLS, which IAM needs; with TLS, it is probably {with_tls!r}"
+        return _Endpoint(
+            service=service,
+            name=labels.groupdict().get("NAME"),
+            region=region if region and _partition(region)[1] == found["domain"] else None,
+            code=found["code"] or found["region"],
+            serverless=form.endswith(".serverless"),
+            public=".public." in found["form"],
+            tls=None if tls_form is None else not tls_form,
+            flaw=flaw,
+            host=found["host"],
+            port=int(found["port"]) if found["port"] else None,
+        )
+    return None
+
+
+def _region_of(code: str) -> str | None:
+    """The region that ElastiCache's host names write like this; None if that is not sure."""
+    import re
+
+    found = re.fullmatch("(?!apn[0-9]|cnw)([a-z]{2})([gi]?(?:[ns]?[ew]|[nsc]))([1-9][0-9]?)", code)
+    by_rule = f"{found[1]}-{''.join(_CODE_WORDS[letter] for letter in found[2])}-{found[3]}" if found else None
+    return _ODD_CODES.get(code, by_rule)
+
+
+def _location(text: str) -> str:
+    """A URL's host and port; of anything else, what may be one."""
+    return text.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
+
+
+def _probable_name(location: str) -> str:
+    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
+    found = _parsed_endpoint(_location(location))
+    host, _, port = _location(location).partition(":")
+    if found:
+        name = found.name or ""
+    elif location.startswith("arn:"):
+        name = "" if ":user" in location else location.replace("/", ":").rpartition(":")[2]
+    else:
+        name = host if port.isdigit() or ("://" in location and not port) else ""
+    return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
 # --- SigV4 ---
 #
 # Signature Version 4 of a presigned GET request, step by step under AWS's own names:
@@ -907,9 +1083,8 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{argument}: a name like 'my-{argument}' is wanted, not {_kind(name)}")
     if not set(name).isdisjoint(".:/"):
-        raise ConfigurationError(
-            f"{argument}: the name of the {argument} is wanted, not its endpoint or ARN{_probable_name(name)}"
-        )
+        wanted = f"the name of the {argument} is wanted, not its endpoint or ARN"
+        raise ConfigurationError(f"{argument}: {wanted}{_probable_name(name)}; or use for_endpoint")
     if not _is_name(name):
         raise ConfigurationError(
             f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
@@ -923,46 +1098,6 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
 def _is_name(text: str) -> bool:
     hyphens = "--" in text or text.endswith("-")
     return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum() and not hyphens
-
-
-def _probable_name(location: str) -> str:
-    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
-    scheme, _, rest = location.lower().rpartition("://")
-    host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
-    if location.startswith("arn:"):
-        name = "" if ":user" in location else rest.replace("/", ":").rpartition(":")[2]
-    elif ".amazonaws." in host:
-        name = _name_in_endpoint(host)
-    else:
-        name = host if port.isdigit() or (scheme and not port) else ""
-    return f"; it is probably {name!r}" if _is_name(name) else ""
-
-
-def _name_in_endpoint(host: str) -> str:
-    """The part of an ElastiCache or MemoryDB host name that is the cache's or cluster's own name.
-
-    master.NAME.xxxxxx.use1.cache.amazonaws.com, and likewise replica. and clustercfg.;
-    NAME-xxxxxx.serverless.use1.…; nodes, as NAME-0001-001.NAME.xxxxxx.…; and of caches without
-    TLS, NAME.xxxxxx.ng.0001.… or NAME-ro.xxxxxx.ng.0001.…. Empty for the node of such a cache,
-    NAME-001.xxxxxx.0001.…, because a name may end like that itself.
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    """
-    first, second, *_ = host.split(".")
-    if first in ("master", "replica", "clustercfg"):
-        return second
-    if _is_serverless(host):
-        return first.rpartition("-")[0]
-    if first.startswith(f"{second}-"):
-        return second
-    name, _, suffix = first.rpartition("-")
-    if suffix == "ro":
-        return name
-    return "" if len(suffix) == 3 and suffix.isdigit() else first
-
-
-def _is_serverless(host: str) -> bool:
-    """Whether "serverless" stands before the region, as in NAME-xxxxxx.serverless.use1.cache.amazonaws.com."""
-    return host.rpartition(".cache.")[0].rpartition(".")[0].endswith(".serverless")
 
 
 def _resolved_region(region: str | None) -> str:
@@ -1230,7 +1365,9 @@ class AssumedRole(RefreshingCredentials):
         environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
 
         def assume() -> StaticCredentials:
-            answer = _asked_sts(self._base(), self._params, self._region, environ, deadline)
+            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
+            request: _Request = ("GET", url, {}, None)
+            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
             return _credentials_from(answer, "SessionToken")
 
         try:
@@ -1334,22 +1471,10 @@ def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCre
     return _credentials_from(_answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True), "SessionToken")
 
 
-def _asked_sts(
-    credentials: StaticCredentials,
-    params: list[tuple[str, str]],
-    region: str | None,
-    environ: Mapping[str, str],
-    deadline: float,
-) -> dict[str, str]:
-    """STS's answer to a presigned request; region: the one to ask in, where the environment names none."""
-    request, secrets = _presigned_for_sts(credentials, params, region, environ)
-    return _answer(request, _parsed_xml, environ, deadline, secrets=secrets, sts=True)
-
-
 def _presigned_for_sts(
     credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
-) -> tuple[_Request, str]:
-    """A request to STS, and the secrets in it: its signature and session token."""
+) -> str:
+    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
     scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
     if "/" in host:
@@ -1363,7 +1488,14 @@ def _presigned_for_sts(
         timestamp=_timestamp(time.time()),
         expires=_TOKEN_LIFETIME,
     )
-    return ("GET", f"{scheme}://{url}", {}, None), url.partition("&X-Amz-SignedHeaders=host")[2]
+    return f"{scheme}://{url}"
+
+
+def _secrets_in(presigned: str) -> str:
+    """The session token, if there is one, and the signature of what presign() made."""
+    return " ".join(
+        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
+    )
 
 
 def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
@@ -1716,10 +1848,9 @@ def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
     """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
     import re
 
-    found = re.fullmatch(
-        r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?(?:[/?][!-~]*)?", url, re.I | re.A
-    )
-    if not found:
+    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
+    if not found or int(found[4] or 0) > 65535:
         raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
     host = (found[2] or found[3]).lower()
     agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
@@ -2249,51 +2380,24 @@ def _host_and_port(endpoint: str) -> tuple[str, int]:
     return host, 6379 if port is None else port
 
 
-def _service_of(host: str) -> str:
-    """Whose cache a host name of AWS's belongs to; nothing for an alias or an address.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
-    """
-    if ".cache.amazonaws." in host:
-        return "elasticache"
-    return "memorydb" if ".memorydb." in host and ".amazonaws." in host else ""
-
-
 def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
     """What in AWS's own host name contradicts the arguments."""
-    service = _service_of(host)
-    if service != generator.service:
-        return [f"The endpoint is one of {service}: use check {service}."] if service else []
+    found = _parsed_endpoint(host)
+    if found is None:
+        return []
+    if found.service != generator.service:
+        return [f"The endpoint is one of {found.service}: use check {found.service}."]
     doubts = []
-    if _is_serverless(host) != generator._serverless:
+    if found.serverless != generator._serverless:
         kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
         doubts.append(f"The endpoint is {kind} --serverless.")
-    name = _name_in_endpoint(host)
-    if name not in ("", generator.name):
-        doubts.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
-    if service == "memorydb":
-        region, known = host.rpartition(".memorydb.")[2].partition(".")[0], generator.region
-    else:
-        region, known = host.rpartition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
-    if region != known:
-        meant = generator.region if known == generator.region else f"{generator.region}, which is {known}"
-        doubts.append(f"The endpoint is in {region}, but the token is signed for {meant}.")
-    form = host.split(".")[2]
-    if form in ("ng", "clustercfg") or form.isdigit():
+    if found.name not in (None, generator.name):
+        doubts.append(f"The endpoint is that of {found.name}, but the token is signed for {generator.name}.")
+    if found.region not in (None, generator.region):
+        doubts.append(f"The endpoint is in {found.region}, but the token is signed for {generator.region}.")
+    if found.tls is False:
         doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
     return doubts
-
-
-def _region_code(region: str) -> str:
-    """The short form of a region in ElastiCache's host names: use1 for us-east-1, apse2, usgw1, cnn1.
-
-    AWS publishes no list of them; this is the rule that the host names in use follow.
-    """
-    import re
-
-    code = re.sub("gov|north|south|east|west|central", lambda word: word[0][0], region).replace("-", "")
-    return "cnw1" if code == "cnnw1" else code  # what Ningxia's host names have
 
 
 def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tuple[str, list[str]]:
@@ -2305,7 +2409,9 @@ def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tu
     try:
         params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
         environ = {**_settings(os.environ), "AWS_REGION": region}
-        request, secrets = _presigned_for_sts(credentials, params, region, environ)
+        url = _presigned_for_sts(credentials, params, region, environ)
+        secrets = _secrets_in(url)
+        request: _Request = ("GET", url, {}, None)
         status, headers, body = _exchange(request, environ, time.monotonic() + timeout, through_proxy=True)
     except Error as error:
         _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
@@ -2344,7 +2450,7 @@ def _usual_causes(generator: TokenGenerator, host: str, arn: str) -> list[str]:
     return [
         f"IAM does not let {who} connect: attach the policy below to it.",
         _USER_CAUSES[generator.service].format(generator.user),
-        *([] if _service_of(host) else [alias]),
+        *([] if _parsed_endpoint(host) else [alias]),
         "A policy's condition, a permissions boundary or a service control policy forbids it.",
         "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
     ]
