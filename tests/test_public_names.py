@@ -14,6 +14,7 @@ SIGNATURES = {
     "StaticCredentials": "(access_key, secret_key, token=None, expiration=None)",
     "RefreshingCredentials": "(fetch, *, timeout=5.0)",
     "EnvironmentCredentials": "(environ=None, *, timeout=5.0)",
+    "for_endpoint": "(user, endpoint, *, region=None, credentials=None)",
     "uri_encode": "(text)",
     "canonical_query": "(params)",
     "canonical_request": "(host, params)",
