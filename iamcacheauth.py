@@ -62,11 +62,12 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import ExitStack
     from datetime import datetime
     from http.client import HTTPMessage, HTTPResponse
     from io import BufferedReader
     from socket import socket
-    from ssl import SSLContext, SSLSocket
+    from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
 
     _Parsed = TypeVar("_Parsed")
@@ -1939,218 +1940,118 @@ def _reason(error: OSError) -> str:
 
 
 # --- commands: from here on the file may be cut off ---
+#
+# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is wrong
+# with it; check goes all the way to the cache and says what may have stopped it there. What they know are tables
+# of causes. Nothing that somebody else wrote is printed but through _safe.
 
 __all__ += ["main"]
 
-# --- diagnosis: explain ---
-#
-# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is
-# wrong with it; check, below, goes all the way to the cache. Neither prints anything that may be a secret.
-
 _CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
 _SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
-_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
-_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
-    "Action": ("connect", "connect"),
-    "User": (r"\S+", "one word"),
-    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
-    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
-    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
-    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
-    "X-Amz-SignedHeaders": ("host", "host"),
-    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
-}
 
 
-class _Explanation:
-    """What a token claims, and what is wrong with it, the most certain first."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
 
-    def __init__(self, text: str, now: float) -> None:
-        self.claims: dict[str, str] = {}
-        self.problems: list[str] = []
-        host, _, query = self._unwrapped(text.strip()).partition("?")
-        self._params = self._parsed(query)
-        self._resource_types = {name: value for name, value in self._params.items() if "resource" in name.lower()}
-        if self._params.keys().isdisjoint(("Action", "X-Amz-Credential")):
-            self.problems = [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
-        elif self._is_whole():  # or pieces of its secrets may be anywhere
-            access_key, date, region, service, _ = self._params["X-Amz-Credential"].split("/")
-            self._explain_service(service)
-            self._explain_names(host, service)
-            self._claim("region", region)
-            self._explain_access_key(access_key)
-            self._explain_times(date, now)
-            unknown = self._params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS) - self._resource_types.keys()
-            self._problem_if(unknown, "It has parameters that no token has. Sign without them.")
+    argv: the arguments after the program's name; those of the process when None.
+    0: done. 1: there were no credentials, or a check found a problem. 2: usage or configuration.
+    130: interrupted.
+    """
+    try:
+        options = _parsed_arguments(argv)
+        status: int = options.run(options)
+    except ConfigurationError as error:
+        return _failed(error, 2)
+    except (Error, OSError) as error:
+        return _failed(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    return status
 
-    def lines(self) -> list[str]:
-        """The report, ready to print."""
-        claims = [f"{name:<13}{value}".rstrip() for name, value in self.claims.items()]
-        if not self.problems:
-            return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
-        problems = _listed("What is wrong, the most certain first:", self.problems)
-        return [*claims, "", *problems] if claims else problems
 
-    def _problem_if(self, wrong: object, problem: str) -> None:
-        if wrong:
-            self.problems.append(problem)
+def _failed(error: Exception, status: int) -> int:
+    if sys.stderr is not None:  # print would take standard output instead
+        print(f"iamcacheauth: {error}", file=sys.stderr)
+    return status
 
-    def _claim(self, name: str, value: str) -> None:
-        from urllib.parse import unquote
 
-        secrets = f"{self._params['X-Amz-Signature']} {self._params.get('X-Amz-Security-Token')}"
-        plain = unquote(value)
-        harmless = value.isprintable() and len(value) <= 64 and _safe(plain, secrets) == plain
-        self.claims[name] = value if harmless else "(hidden: it may hold a secret)"
+def _parsed_arguments(argv: Sequence[str] | None) -> Any:
+    import argparse
 
-    def _unwrapped(self, text: str) -> str:
-        """The token, out of what other programs wrapped it in."""
-        from urllib.parse import unquote
-
-        if len(text.split()) > 1:
-            self.problems.append("It holds white space or a line break. Pass it on as one word.")
-            before, question_mark, query = text.partition("?")
-            text = "".join([*before.split()[-1:], question_mark, *query.split()])
-        if text[:1] in ("'", '"', "`"):
-            self.problems.append("It is wrapped in quotes. Remove them: they are not part of it.")
-            text = text.strip("'\"`")
-        if "?" not in text and "%3f" in text.lower():
-            self.problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
-            text = unquote(text)
-        for escaped, language in (("&amp;", "HTML"), ("\\u0026", "JSON")):
-            self._problem_if(
-                escaped in text, f"Each '&' is written as in {language}, {escaped}. Pass it on as it was made."
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            usage = " ".join(self.format_usage().split())
+            # The other messages repeat arguments, which may be secrets.
+            harmless = message.startswith("the following arguments are required") or (
+                message.startswith("argument --") and message.endswith(": expected one argument")
             )
-            text = text.replace(escaped, "&")
-        if "://" in text.partition("?")[0]:
-            self.problems.append("It starts with a scheme. Remove everything up to and including '://'.")
-            text = text.partition("://")[2]
-        return text
+            raise ConfigurationError(f"{message}; {usage}" if harmless else usage)
 
-    def _parsed(self, query: str) -> dict[str, str]:
-        """The decoded parameters, of which each should be there once and be encoded once."""
-        import re
-        from collections import Counter
-        from urllib.parse import unquote
-
-        params = query.split("&")
-        names = [param.partition("=")[0] for param in params]
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        self._problem_if(twice, f"There twice: {_printable_names(twice)}. Sign anew, with each parameter once.")
-        for flaw, pattern in (
-            ("A '%' that encodes nothing", "%(?![0-9A-Fa-f]{2})"),
-            ("Percent-encoded twice", "^X-Amz-.*%25[0-9A-Fa-f]{2}"),  # a user may hold a '%'
-            ("A '+', which stands for a space", r"\+"),
-        ):
-            where = [name for name, param in zip(names, params) if re.search(pattern, param)]
-            self._problem_if(where, f"{flaw}: {_printable_names(where)}. Pass the token on as it was made.")
-        values = [unquote(param.partition("=")[2]) for param in params]
-        return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in zip(names, values)}
-
-    def _is_whole(self) -> bool:
-        import re
-
-        missing = [name for name in _PARAM_FORMS if not self._params.get(name)]
-        if missing:
-            self.problems.insert(0, f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.")
-            return False
-        malformed = [
-            f"{name} is not {words}. Sign anew, and pass on all of it."
-            for name, (form, words) in _PARAM_FORMS.items()
-            if not re.fullmatch(form, self._params[name])
-        ]
-        self.problems += malformed
-        return not malformed
-
-    def _explain_service(self, service: str) -> None:
-        serverless = self._resource_types == {"ResourceType": "ServerlessCache"}
-        kind = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
-        self._claim("service", _SERVICES.get(service, service) + kind)
-        problem = "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out."
-        self._problem_if(service == "memorydb" and self._resource_types, problem)
-        self._problem_if(
-            service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."
-        )
-        problem = "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all."
-        self._problem_if(service != "memorydb" and self._resource_types and not serverless, problem)
-
-    def _explain_names(self, host: str, service: str) -> None:
-        kind = "cluster" if service == "memorydb" else "cache"
-        name, slash, path = host.partition("/")
-        user = self._params["User"]
-        self._claim(kind, "" if "=" in name else name)  # the end of another token may hold its signature
-        self._claim("user", user)
-        if not set(name).isdisjoint(".:"):
-            guess = _probable_name(name) if self.claims[kind] == name else ""
-            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{guess}.")
-        elif not _is_name(name) or not slash or path:
-            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
-        elif name != name.lower():
-            self.problems.append(f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.")
-        if user != user.lower() and service == "elasticache":
-            self.problems.append("The user id has capitals. ElastiCache keeps it in lower case: sign for that.")
-
-    def _explain_access_key(self, access_key: str) -> None:
-        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
-        self._claim("access key", f"{_shortened(access_key)}, {kind}")
-        session_token = self._params.get("X-Amz-Security-Token")
-        problem = "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well."
-        self._problem_if(kind == "temporary" and not session_token, problem)
-        problem = "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN."
-        self._problem_if(kind == "permanent" and session_token, problem)
-
-    def _explain_times(self, scope_date: str, now: float) -> None:
-        from datetime import datetime
-
-        timestamp, lifetime = self._params["X-Amz-Date"], int(self._params["X-Amz-Expires"])
-        problem = (
-            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}."
-        )
-        self._problem_if(not 1 <= lifetime <= _TOKEN_LIFETIME, problem)
-        problem = "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC."
-        self._problem_if(scope_date != timestamp[:8], problem)
-        try:
-            signed = datetime.strptime(timestamp, "%Y%m%dT%H%M%S%z").timestamp()
-        except ValueError:
-            self.problems.append("X-Amz-Date is no time there is. Sign anew.")
-            return
-        age = now - signed
-        left = lifetime - age
-        self._claim("signed", f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}")
-        self._claim("valid until", f"{_utc(signed + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
-        self._problem_if(left <= 0, f"It expired {_duration(left)} ago. Sign a new one for every connection.")
-        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
-        self._problem_if(age < -_CLOCK_TOLERANCE, problem)
+    parser = Parser(
+        prog="iamcacheauth",
+        description="Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.",
+        epilog="Credentials and, without --region, the region come from the AWS_ variables of the environment.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    token = commands.add_parser("token", help="print a new token", allow_abbrev=False)
+    explain = commands.add_parser(
+        "explain", help="say what is in a token and what is wrong with it", allow_abbrev=False
+    )
+    check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
+    for command, run in ((token, _run_token), (explain, _run_explain), (check, _run_check)):
+        command.set_defaults(run=run)
+    for command in (token, check):
+        services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
+        elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
+        elasticache.add_argument("user", metavar="USER", help="user id")
+        elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
+        elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
+        memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
+        memorydb.add_argument("user", metavar="USER", help="user name")
+        memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
+        for service in (elasticache, memorydb):
+            service.add_argument("--region", metavar="REGION", help="such as us-east-1")
+            if command is check:
+                service.add_argument(
+                    "--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given"
+                )
+                service.add_argument(
+                    "--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM"
+                )
+                service.add_argument(
+                    "--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)"
+                )
+    try:
+        return parser.parse_args(argv)
+    except SystemExit:  # after --help or --version, which leaves nothing to do
+        return argparse.Namespace(run=lambda _: 0)
 
 
-def _run_explain(options: Any) -> int:
-    if sys.stdin is None:
-        raise ConfigurationError("explain: there is no standard input to read a token from")
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    if sys.stdin.isatty() and sys.stderr is not None:
-        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
-    content = stream.read(_SIZE_LIMIT)
-    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
-    explanation = _Explanation(text, time.time())
-    _output(*explanation.lines())
-    return 1 if explanation.problems else 0
+def _generator(options: Any) -> TokenGenerator:
+    if options.service == "memorydb":
+        return MemoryDBAuth(options.user, options.name, region=options.region)
+    return ElastiCacheAuth(options.user, options.name, region=options.region, serverless=options.serverless)
 
 
-def _duration(seconds: float) -> str:
-    """A length of time in its two largest units."""
-    left = round(abs(seconds))
-    parts = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+def _run_token(options: Any) -> int:
+    _output(_generator(options).token())
+    return 0
 
 
-def _printable_names(names: Iterable[str]) -> str:
-    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
-    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
-    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+def _output(*lines: str) -> None:
+    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    text = "\n".join(lines)
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter tries again when it exits
+        raise
 
 
 def _wrapped(text: str, start: str = "") -> list[str]:
@@ -2169,41 +2070,262 @@ def _listed(heading: str, texts: Sequence[str]) -> list[str]:
     return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
 
 
-# --- diagnosis: check ---
+def _duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    left = round(abs(seconds))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
 
-_STEP_LINE = "{:<12}{:<8}{:>7.1f} ms  "
 
-_NO_CREDENTIALS = 'To use a profile or SSO: eval "$(aws configure export-credentials --format env)"'
-_UNRESOLVED = (
-    "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
-    "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
+# --- explain ---
+
+_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
+_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
+    "Action": ("connect", "connect"),
+    "User": (r"\S+", "one word"),
+    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
+    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
+    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
+    "X-Amz-SignedHeaders": ("host", "host"),
+    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
+}
+_WRAPPINGS = (  # what other programs do to a token: how it shows, what undoes it, and what to say
+    (r"^[^?]*\s(?=[^?\s]*\?)|\s+", "", "It holds white space or a line break. Pass it on as one word."),
+    (r"^['\"`]+|['\"`]+$", "", "It is wrapped in quotes. Remove them: they are not part of it."),
+    ("&amp;", "&", "Each '&' is written as in HTML, &amp;. Pass it on as it was made."),
+    (r"\\u0026", "&", r"Each '&' is written as in JSON, \u0026. Pass it on as it was made."),
+    (r"^[^?]*?://", "", "It starts with a scheme. Remove everything up to and including '://'."),
 )
-_NO_ANSWER = (
-    "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
-    "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
-    "A network ACL, a route table or this machine's own security group drops the packets.",
+_VALUE_FLAWS = (  # of one parameter, as it stands between two '&'
+    ("%(?![0-9A-Fa-f]{2})", "A '%' that encodes nothing"),
+    ("^X-Amz-.*%25[0-9A-Fa-f]{2}", "Percent-encoded twice"),  # a user may hold a '%'
+    (r"\+", "A '+', which stands for a space"),
 )
-_REFUSED = "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380."
-_UNTRUSTED = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
-_OUTDATED = "This machine's clock is wrong, or the certificate was not renewed in time."
-_MISNAMED = (
-    "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows."
-)
-_CERTIFICATE_FLAWS = {9: _OUTDATED, 10: _OUTDATED, 62: _MISNAMED, 64: _MISNAMED}  # by OpenSSL's X509_V_ERR_ numbers
+
+
+def _run_explain(options: Any) -> int:
+    if sys.stdin is None:
+        raise ConfigurationError("explain: there is no standard input to read a token from")
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    if sys.stdin.isatty() and sys.stderr is not None:
+        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
+    content = stream.read(_SIZE_LIMIT)
+    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
+    claims, problems = _explained(text, time.time())
+    if claims:
+        _output(*(f"{name:<13}{value}".rstrip() for name, value in claims.items()), "")
+    nothing = "Nothing is wrong with what it says. The rest only the service knows: run check."
+    _output(*_listed("What is wrong, the most certain first:", problems or [nothing]))
+    return 1 if problems else 0
+
+
+def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
+    """What a token claims, and what is wrong with it, the most certain first."""
+    import re
+
+    token, problems = _unwrapped(text.strip())
+    written, _, query = token.partition("?")
+    params, flaws = _parsed_params(query)
+    if params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+        return {}, [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
+    problems += flaws
+    missing = [name for name in _PARAM_FORMS if not params.get(name)]
+    if missing:  # and then pieces of its secrets may be anywhere
+        return {}, [f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.", *problems]
+    malformed = [
+        f"{name} is not {words}. Sign anew, and pass on all of it."
+        for name, (form, words) in _PARAM_FORMS.items()
+        if not re.fullmatch(form, params[name])
+    ]
+    if malformed:
+        return {}, problems + malformed
+
+    access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
+    name, slash, path = written.partition("/")
+    user, session_token = params["User"], params.get("X-Amz-Security-Token")
+    resource_types = {param: value for param, value in params.items() if "resource" in param.lower()}
+    serverless = resource_types == {"ResourceType": "ServerlessCache"}
+    kind = "cluster" if service == "memorydb" else "cache"
+    key_kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
+    mode = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
+    times, untimely = _explained_times(params, now)
+    claims = {
+        "service": _SERVICES.get(service, service) + mode,
+        kind: "" if "=" in name else name,  # the end of another token may hold its signature
+        "user": user,
+        "region": region,
+        "access key": f"{_shortened(access_key)}, {key_kind}",
+        **times,
+    }
+    claims = {claim: _claimed(value, params) for claim, value in claims.items()}
+    is_endpoint = not set(name).isdisjoint(".:")
+    guess = _probable_name(name) if claims[kind] == name else ""
+    is_start = _is_name(name) and slash and not path
+    rows = (  # what is wrong, and what to say
+        (
+            service == "memorydb" and resource_types,
+            "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
+        ),
+        (service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."),
+        (
+            service != "memorydb" and resource_types and not serverless,
+            "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.",
+        ),
+        (is_endpoint, f"It is signed for an endpoint. Sign for the {kind}'s name{guess}."),
+        (not is_endpoint and not is_start, f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}"),
+        (
+            is_start and name != name.lower(),
+            f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.",
+        ),
+        (
+            service == "elasticache" and user != user.lower(),
+            "The user id has capitals. ElastiCache keeps it in lower case: sign for that.",
+        ),
+        (
+            key_kind == "temporary" and not session_token,
+            "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.",
+        ),
+        (
+            key_kind == "permanent" and session_token,
+            "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.",
+        ),
+        (
+            not 1 <= int(params["X-Amz-Expires"]) <= _TOKEN_LIFETIME,
+            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}.",
+        ),
+        (
+            date != params["X-Amz-Date"][:8],
+            "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.",
+        ),
+        (untimely, untimely),
+        (
+            params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types),
+            "It has parameters that no token has. Sign without them.",
+        ),
+    )
+    return claims, problems + [problem for wrong, problem in rows if wrong]
+
+
+def _unwrapped(text: str) -> tuple[str, list[str]]:
+    """The token, out of what other programs made of it, and what to say of that."""
+    import re
+    from urllib.parse import unquote
+
+    problems = []
+    if "?" not in text and "%3f" in text.lower():
+        problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
+        text = unquote(text)
+    for pattern, original, problem in _WRAPPINGS:
+        text, count = re.subn(pattern, original, text)
+        problems += [problem] if count else []
+    return text, problems
+
+
+def _parsed_params(query: str) -> tuple[dict[str, str], list[str]]:
+    """The decoded parameters, of which each should be there once and be encoded once, and what is wrong with that."""
+    import re
+    from collections import Counter
+    from urllib.parse import unquote
+
+    params = [param.partition("=")[::2] for param in query.split("&")]
+    twice = [name for name, count in Counter(name for name, _ in params).items() if count > 1]
+    problems = [f"There twice: {_known_names(twice)}. Sign anew, with each parameter once."] if twice else []
+    for pattern, flaw in _VALUE_FLAWS:
+        where = [name for name, value in params if re.search(pattern, f"{name}={value}")]
+        problems += [f"{flaw}: {_known_names(where)}. Pass the token on as it was made."] if where else []
+    values = ((name, unquote(value)) for name, value in params)
+    return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in values}, problems
+
+
+def _explained_times(params: dict[str, str], now: float) -> tuple[dict[str, str], str]:
+    """What a token claims of its time, and what is wrong with that now."""
+    from datetime import datetime
+
+    try:
+        signed = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return {}, "X-Amz-Date is no time there is. Sign anew."
+    end = signed + int(params["X-Amz-Expires"])
+    age, left = now - signed, end - now
+    problem = ""
+    if left <= 0:
+        problem = f"It expired {_duration(left)} ago. Sign a new one for every connection."
+    elif age < -_CLOCK_TOLERANCE:
+        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
+    claims = {
+        "signed": f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}",
+        "valid until": f"{_utc(end)}, {_duration(left)} {'left' if left > 0 else 'ago'}",
+    }
+    return claims, problem
+
+
+def _claimed(value: str, params: dict[str, str]) -> str:
+    """What a token says, to be printed, unless it may be a secret in the wrong place."""
+    from urllib.parse import unquote
+
+    plain = unquote(value)
+    shown = _safe(plain, f"{params['X-Amz-Signature']} {params.get('X-Amz-Security-Token')}")
+    return value if value.isprintable() and len(value) <= 64 and shown == plain else "(hidden: it may hold a secret)"
+
+
+def _known_names(names: Iterable[str]) -> str:
+    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
+    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
+    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+
+
+# --- check ---
+
 _INTERCEPTED = "Something between here and the cache answers in its place."
-_PLAINTEXT = (
-    "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
-    "This is another server, or another port, than the cache's TLS port.",
-)
-_NOT_A_CACHE = (
-    "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
-    "Something between here and the cache cuts or changes connections.",
-)
-_ANSWERS = {
-    "NOPERM": "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
-    "NOAUTH": "The server forgot the login: something between here and the cache changes connections.",
-    "MOVED": "This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",
-    "ERR wrong number": "The server knows no users, as Redis before version 6: it is another server, or an old one.",
+_CAUSES = {  # a step and what it showed, as a regular expression: what may have caused it, the most likely first
+    "credentials": ('To use a profile or SSO: eval "$(aws configure export-credentials --format env)"',),
+    "connect: .*does not resolve": (
+        "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
+        "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
+    ),
+    "connect: .*refused": (
+        "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380.",
+    ),
+    "connect": (
+        "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
+        "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
+        "A network ACL, a route table or this machine's own security group drops the packets.",
+    ),
+    "tls: .*not trusted: .*(expired|not yet valid)": (
+        "This machine's clock is wrong, or the certificate was not renewed in time.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted: .*mismatch": (
+        "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted": (
+        "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file.",
+        _INTERCEPTED,
+    ),
+    "tls: .*plaintext": (
+        "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
+        "This is another server, or another port, than the cache's TLS port.",
+    ),
+    "tls|auth: no answer|ping: no answer": (
+        "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
+        "Something between here and the cache cuts or changes connections.",
+    ),
+    ".*: NOPERM": (
+        "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
+    ),
+    ".*: NOAUTH": ("The server forgot the login: something between here and the cache changes connections.",),
+    ".*: MOVED": ("This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",),
+    ".*: ERR wrong number": (
+        "The server knows no users, as Redis before version 6: it is another server, or an old one.",
+    ),
+    "auth": ("The server does not take this AUTH, and says why.",),
+    "ping": ("The server does not take this PING, and says why.",),
 }
 _STS_ERRORS = {
     "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
@@ -2219,151 +2341,201 @@ _USER_CAUSES = {
 }
 
 
-class _StepFailed(Error):
-    """A step of check that did not work: what was seen, what may have caused it, and what else to print."""
+def _run_check(options: Any) -> int:
+    from contextlib import ExitStack
 
-    def __init__(self, seen: str, *causes: str, postscript: str = "") -> None:
-        super().__init__(seen)
-        self.causes = causes
-        self.postscript = postscript
+    with ExitStack() as cleanup:
+        return _Check(options, cleanup).run()
+
+
+class _CannotBeAsked(Error):
+    """STS gave no answer at all."""
 
 
 class _Check:
-    """From here to the cache: each step is timed and printed, and explained if it fails."""
+    """The way to a cache. A step returns what it saw, or raises an Error that says it."""
 
-    def __init__(self, options: Any) -> None:
-        self._generator = _generator(options)
-        self._host, self._port = _host_and_port(options.endpoint)
-        self._tls_context = _tls_context("--ca-file", options.ca_file)
-        self._timeout = _checked_timeout(options.timeout)
+    def __init__(self, options: Any, cleanup: ExitStack) -> None:
+        self.generator = _generator(options)
+        self.host, self.port = _host_and_port(options.endpoint)
+        self.trust = _tls_context("--ca-file", options.ca_file)
+        self.timeout = _checked_timeout(options.timeout)
+        self.cleanup = cleanup
+        self.secrets = ""  # what nobody's answer may repeat
+        self.flaws: list[str] = []  # of the token
+        self.doubts: list[str] = []  # about the endpoint
+        self.faults: list[str] = []  # of the credentials, as STS tells them
+        self.arn = ""
 
     def run(self) -> int:
-        """Take the steps and return the exit status."""
-        try:
-            self._take_steps()
-        except _StepFailed as failure:
-            _output("", *_listed("What may have caused this, the most likely first:", failure.causes))
-            if failure.postscript:
-                _output("", failure.postscript)
-            return 1
+        """Take the steps, each timed and printed; explain the first that fails. The exit status."""
+        import re
+
+        for step in (self.credentials, self.token, self.connect, self.tls, self.auth, self.ping):
+            failure = self.taken(step)
+            if failure:
+                postscript: list[str] = []
+                if failure.startswith("auth: WRONGPASS"):
+                    causes, postscript = self.causes_of_wrongpass()
+                else:
+                    causes = next(list(causes) for pattern, causes in _CAUSES.items() if re.match(pattern, failure))
+                _output("", *_listed("What may have caused this, the most likely first:", causes), *postscript)
+                return 1
         return 0
 
-    def _take_steps(self) -> None:
-        credentials = _step("credentials", self._find_credentials)
-        token = _step("token", self._sign, credentials)
-        flaws = _Explanation(token, time.time()).problems
-        doubts = _endpoint_doubts(self._generator, self._host)
-        for warning in (*flaws, *doubts):
-            _output(*_wrapped(warning, "  warning: "))
-        connection = _step("connect", self._connect)
+    def taken(self, step: Callable[[], str]) -> str:
+        """Take a step and print it; return how it failed, if it did."""
+        started = time.perf_counter()
         try:
-            connection = _step("tls", self._start_tls, connection)
-            _step("auth", self._ask, connection, "+OK", "AUTH", self._generator.user, token)
-            _step("ping", self._ask, connection, "+PONG", "PING")
-        except _StepFailed as failure:
-            if not str(failure).startswith("WRONGPASS"):
-                raise
-            arn, faults = _identify(credentials, self._generator.region, min(self._timeout, 3.0))
-            if flaws or faults:
-                raise _StepFailed(str(failure), *flaws, *faults, *doubts) from failure
-            causes = (*doubts, *_usual_causes(self._generator, self._host, arn))
-            raise _StepFailed(str(failure), *causes, postscript=_policy(self._generator, arn)) from failure
-        finally:
-            connection.close()
+            outcome, seen = "ok", step()
+        except Error as error:
+            outcome, seen = "skipped" if isinstance(error, _CannotBeAsked) else "FAILED", str(error)
+        milliseconds = (time.perf_counter() - started) * 1000
+        _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
+        if step == self.token:
+            for warning in (*self.flaws, *self.doubts):
+                _output(*_wrapped(warning, "  warning: "))
+        return "" if outcome == "ok" else f"{step.__name__}: {seen}"
 
-    def _find_credentials(self) -> tuple[StaticCredentials, str]:
-        try:
-            credentials = self._generator._provider()
-        except CredentialsError as error:
-            raise _StepFailed(str(error), _NO_CREDENTIALS) from error
-        return credentials, f"{_described(credentials)}, from {_origin(_settings(os.environ))}"
+    def credentials(self) -> str:
+        self.signed_with = self.generator._provider()
+        return f"{_described(self.signed_with)}, from {_origin(_settings(os.environ))}"
 
-    def _sign(self, credentials: StaticCredentials) -> tuple[str, str]:
-        generator = self._generator
+    def token(self) -> str:
+        generator = self.generator
+        self.signed = generator._sign(self.signed_with, time.time())
+        self.secrets = f"{self.signed_with.secret_key} {_secrets_in(self.signed)}"
+        self.flaws = _explained(self.signed, time.time())[1]
+        self.doubts = _endpoint_doubts(generator, self.host)
         kind = "serverless" if generator._serverless else generator.service
-        seen = f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
-        return generator._sign(credentials, time.time()), seen
+        return f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
 
-    def _connect(self) -> tuple[socket, str]:
+    def connect(self) -> str:
         import socket
 
-        seen = self._host
+        where = self.host
         try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            seen = f"{', '.join(str(address[0]) for *_, address in found)} port {self._port}"
-            return _connect(found, time.monotonic() + self._timeout), seen
-        except (socket.gaierror, UnicodeError) as error:  # a label that is empty or too long is a UnicodeError
-            raise _StepFailed(f"{seen}: the name does not resolve", *_UNRESOLVED) from error
-        except ConnectionRefusedError as error:
-            raise _StepFailed(f"{seen}: connection refused", _REFUSED) from error
+            self.addresses = _resolved(self.host, self.port)
+            where = f"{', '.join(str(address[0]) for *_, address in self.addresses)} port {self.port}"
+            self.connection = self.cleanup.enter_context(_connect(self.addresses, self.deadline()))
+        except UnicodeError as error:  # for a label that is empty or too long
+            raise Error(f"{where}: the host name does not resolve") from error
         except (socket.timeout, TimeoutError) as error:
-            raise _StepFailed(f"{seen}: no answer within {self._timeout:g} s", *_NO_ANSWER) from error
+            raise Error(f"{where}: no answer within {self.timeout:g} s") from error
         except OSError as error:
-            raise _StepFailed(f"{seen}: {_reason(error)}", *_NO_ANSWER) from error
+            raise Error(f"{where}: {_reason(error)}") from error
+        return where
 
-    def _start_tls(self, connection: socket) -> tuple[SSLSocket, str]:
+    def tls(self) -> str:
         import ssl
 
         try:
-            connection.settimeout(self._timeout)
-            tls = self._tls_context.wrap_socket(connection, server_hostname=self._host)
+            self.connection.settimeout(self.timeout)
+            tls = self.trust.wrap_socket(self.connection, server_hostname=self.host)
         except ssl.SSLCertVerificationError as error:
-            flaw = _CERTIFICATE_FLAWS.get(error.verify_code, _UNTRUSTED)
-            raise _StepFailed(_reason(error), flaw, _INTERCEPTED) from error
+            raise Error(_reason(error)) from error
         except OSError as error:
-            if self._speaks_plaintext():
-                raise _StepFailed("this port speaks plaintext", *_PLAINTEXT) from error
-            raise _StepFailed(f"no TLS here: {_reason(error)}", *_NOT_A_CACHE) from error
+            seen = "this port speaks plaintext" if self.speaks_plaintext() else f"no TLS here: {_reason(error)}"
+            raise Error(seen) from error
+        self.connection = self.cleanup.enter_context(tls)
         certificate: dict[str, Any] = tls.getpeercert() or {}
-        names = [name for _, name in certificate.get("subjectAltName", ())] or [self._host]
+        names = [name for _, name in certificate.get("subjectAltName", ())] or [self.host]
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
-        return tls, f"{tls.version()}, certificate until {until} for {names[0]}{others}"
+        return f"{tls.version()}, certificate until {until} for {_safe(names[0], self.secrets)}{others}"
 
-    def _speaks_plaintext(self) -> bool:
-        deadline = time.monotonic() + self._timeout
+    def speaks_plaintext(self) -> bool:
+        deadline = self.deadline()
         try:
-            with _connect(_resolved(self._host, self._port), deadline) as connection:
+            with _connect(self.addresses, deadline) as connection:
                 connection.sendall(b"PING\r\n")
                 return _file_until(deadline, connection).read(1) in (b"+", b"-")
         except OSError:
             return False
 
-    def _ask(self, connection: SSLSocket, wanted: str, *command: str) -> tuple[None, str]:
-        """Send a command; anything but the wanted answer is a _StepFailed."""
+    def auth(self) -> str:
+        return self.answer("+OK", "AUTH", self.generator.user, self.signed)
+
+    def ping(self) -> str:
+        return self.answer("+PONG", "PING")
+
+    def answer(self, wanted: str, *command: str) -> str:
+        """The wanted answer to a command, without its sign; any other is an Error."""
         words = [word.encode() for word in command]
-        deadline = time.monotonic() + self._timeout
+        deadline = self.deadline()
         try:
-            connection.settimeout(self._timeout)
-            connection.sendall(
+            self.connection.settimeout(self.timeout)
+            self.connection.sendall(
                 b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
             )
-            line = _file_until(deadline, connection).readline(1024).decode("latin-1")
+            line = _file_until(deadline, self.connection).readline(1024).decode("latin-1")
         except OSError as error:
-            raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
+            raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
         if line == f"{wanted}\r\n":
-            return None, wanted[1:]
-        answer = _safe(line, command[-1].partition("&X-Amz-SignedHeaders=host")[2])
-        if answer[:1] != "-" or answer == "-":
+            return wanted[1:]
+        refusal = _safe(line[1:], self.secrets)
+        if line[:1] != "-" or not refusal:
             seen = "it does not speak the Redis protocol" if line else "the connection was closed"
-            raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
-        explained = [cause for start, cause in _ANSWERS.items() if answer.startswith(f"-{start}")]
-        raise _StepFailed(answer[1:], *(explained or [f"The server does not take this {command[0]}, and says why."]))
+            raise Error(f"no answer to {command[0]}: {seen}")
+        raise Error(refusal)
 
+    def deadline(self) -> float:
+        return time.monotonic() + self.timeout
 
-def _step(name: str, action: Callable[..., tuple[_Parsed, str]], *arguments: object) -> _Parsed:
-    started = time.perf_counter()
-    try:
-        result, seen = action(*arguments)
-    except _StepFailed as failure:
-        _print_step(name, "FAILED", started, str(failure))
-        raise
-    _print_step(name, "ok", started, seen)
-    return result
+    def identity(self) -> str:
+        """Ask STS whose credentials these are, which needs no permission; collect what is wrong with them.
 
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+        """
+        try:
+            environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
+            params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
+            url = _presigned_for_sts(self.signed_with, params, None, environ)
+            self.secrets += f" {_secrets_in(url)}"
+            deadline = time.monotonic() + min(self.timeout, 3.0)
+            request: _Request = ("GET", url, {}, None)
+            status, headers, body = _exchange(request, environ, deadline, through_proxy=True)
+        except Error as error:
+            raise _CannotBeAsked(f"STS cannot be asked: {error}") from error
+        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        code, message = answer.get("Code", ""), answer.get("Message", "")
+        ahead = _seconds_ahead(headers)
+        if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
+            ("Signature expired", "Signature not yet")
+        ):
+            by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
+            self.faults = [f"This machine's clock is wrong{by}: set it, or run a time service."]
+        elif code in _STS_ERRORS:
+            self.faults = [_STS_ERRORS[code]]
+        if status != 200 or not answer.get("Arn"):
+            raise Error(f"STS: {code or f'HTTP status {status}'} {message}")
+        self.arn = answer["Arn"]
+        return self.arn
 
-def _print_step(name: str, outcome: str, started: float, seen: str) -> None:
-    _output(*_wrapped(seen, _STEP_LINE.format(name, outcome, (time.perf_counter() - started) * 1000)))
+    def causes_of_wrongpass(self) -> tuple[list[str], list[str]]:
+        """What is certainly wrong with the token or its credentials; else what usually is, and a policy to paste."""
+        self.taken(self.identity)
+        if self.flaws or self.faults:
+            return [*self.flaws, *self.faults, *self.doubts], []
+        generator = self.generator
+        identity = self.arn.rpartition(":")[2].split("/")
+        who = (
+            f"role {identity[1]}"
+            if identity[0] == "assumed-role"
+            else self.arn or "the identity behind these credentials"
+        )
+        alias = (
+            "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
+        )
+        causes = [
+            *self.doubts,
+            f"IAM does not let {who} connect: attach the policy below to it.",
+            _USER_CAUSES[generator.service].format(generator.user),
+            *([] if _parsed_endpoint(self.host) else [alias]),
+            "A policy's condition, a permissions boundary or a service control policy forbids it.",
+            "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
+        ]
+        return causes, ["", _policy(generator, self.arn)]
 
 
 def _host_and_port(endpoint: str) -> tuple[str, int]:
@@ -2400,38 +2572,6 @@ def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
     return doubts
 
 
-def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tuple[str, list[str]]:
-    """Ask STS whose credentials these are, which needs no permission: their ARN if it says so, and what is wrong.
-
-    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-    """
-    started = time.perf_counter()
-    try:
-        params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-        environ = {**_settings(os.environ), "AWS_REGION": region}
-        url = _presigned_for_sts(credentials, params, region, environ)
-        secrets = _secrets_in(url)
-        request: _Request = ("GET", url, {}, None)
-        status, headers, body = _exchange(request, environ, time.monotonic() + timeout, through_proxy=True)
-    except Error as error:
-        _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
-        return "", []
-    answer = _parsed_xml(body)
-    arn, code, message = (_safe(answer.get(name, ""), secrets) for name in ("Arn", "Code", "Message"))
-    if status == 200 and arn:
-        _print_step("identity", "ok", started, arn)
-    else:  # some of AWS's services quote the whole request in the message
-        seen = f"STS: {code or f'HTTP status {status}'} {message}"
-        _print_step("identity", "FAILED", started, seen)
-    ahead = _seconds_ahead(headers)
-    if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
-        ("Signature expired", "Signature not yet")
-    ):
-        by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
-        return arn, [f"This machine's clock is wrong{by}: set it, or run a time service."]
-    return arn, [_STS_ERRORS[code]] if code in _STS_ERRORS else []
-
-
 def _seconds_ahead(headers: HTTPMessage) -> float:
     """How far the clock of the server that sent these is ahead of this machine's."""
     from email.utils import parsedate_to_datetime
@@ -2440,20 +2580,6 @@ def _seconds_ahead(headers: HTTPMessage) -> float:
         return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
     except (TypeError, ValueError, OverflowError):
         return 0.0
-
-
-def _usual_causes(generator: TokenGenerator, host: str, arn: str) -> list[str]:
-    """What makes the service refuse a token that nothing is known to be wrong with, the most likely cause first."""
-    identity = arn.rpartition(":")[2].split("/")
-    who = f"role {identity[1]}" if identity[0] == "assumed-role" else arn or "the identity behind these credentials"
-    alias = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
-    return [
-        f"IAM does not let {who} connect: attach the policy below to it.",
-        _USER_CAUSES[generator.service].format(generator.user),
-        *([] if _parsed_endpoint(host) else [alias]),
-        "A policy's condition, a permissions boundary or a service control policy forbids it.",
-        "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
-    ]
 
 
 def _policy(generator: TokenGenerator, arn: str) -> str:
@@ -2473,111 +2599,6 @@ def _policy(generator: TokenGenerator, arn: str) -> str:
         resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
     statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
-
-
-# --- command line ---
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
-
-    argv: the arguments after the program's name; those of the process when None.
-    0: done. 1: there were no credentials, or a check found a problem. 2: usage or configuration.
-    130: interrupted.
-    """
-    try:
-        options = _parsed_arguments(argv)
-        status: int = options.run(options)
-    except ConfigurationError as error:
-        return _failed(error, 2)
-    except (Error, OSError) as error:
-        return _failed(error, 1)
-    except KeyboardInterrupt:
-        return 130
-    return status
-
-
-def _failed(error: Exception, status: int) -> int:
-    if sys.stderr is not None:  # print would take standard output instead
-        print(f"iamcacheauth: {error}", file=sys.stderr)
-    return status
-
-
-def _output(*lines: str) -> None:
-    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
-    if sys.stdout is None:
-        raise OSError("standard output is closed")
-    text = "\n".join(lines)
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter tries again when it exits
-        raise
-
-
-def _parsed_arguments(argv: Sequence[str] | None) -> Any:
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            usage = " ".join(self.format_usage().split())
-            # The other messages repeat arguments, which may be secrets.
-            harmless = message.startswith("the following arguments are required") or (
-                message.startswith("argument --") and message.endswith(": expected one argument")
-            )
-            raise ConfigurationError(f"{message}; {usage}" if harmless else usage)
-
-    parser = Parser(
-        prog="iamcacheauth",
-        description="Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.",
-        epilog="Credentials and, without --region, the region come from the AWS_ variables of the environment.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    token = commands.add_parser("token", help="print a new token", allow_abbrev=False)
-    token.set_defaults(run=_run_token)
-    _add_services(token)
-    explain = commands.add_parser(
-        "explain", help="say what is in a token and what is wrong with it", allow_abbrev=False
-    )
-    explain.set_defaults(run=_run_explain)
-    check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
-    check.set_defaults(run=lambda options: _Check(options).run())
-    for service in _add_services(check):
-        service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
-        service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
-        service.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)")
-    try:
-        return parser.parse_args(argv)
-    except SystemExit:  # after --help or --version, which leaves nothing to do
-        return argparse.Namespace(run=lambda _: 0)
-
-
-def _add_services(command: Any) -> tuple[Any, Any]:
-    services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
-    elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
-    elasticache.add_argument("user", metavar="USER", help="user id")
-    elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
-    elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
-    memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
-    memorydb.add_argument("user", metavar="USER", help="user name")
-    memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
-    for service in (elasticache, memorydb):
-        service.add_argument("--region", metavar="REGION", help="such as us-east-1")
-    return elasticache, memorydb
-
-
-def _generator(options: Any) -> TokenGenerator:
-    if options.service == "memorydb":
-        return MemoryDBAuth(options.user, options.name, region=options.region)
-    return ElastiCacheAuth(options.user, options.name, region=options.region, serverless=options.serverless)
-
-
-def _run_token(options: Any) -> int:
-    _output(_generator(options).token())
-    return 0
 
 
 if __name__ == "__main__":
