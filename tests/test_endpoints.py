@@ -6,10 +6,10 @@ import re
 import string
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at
 from hypothesis import given
 from hypothesis import strategies as st
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at
+from support.subject import iamcacheauth
 
 # Seen in the field or documented by AWS, with made-up names. The third column is the name, the fourth the region.
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
