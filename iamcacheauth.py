@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol, TypeVar, Union
 
     _Answer = TypeVar("_Answer")
+    _Connection = TypeVar("_Connection")
 
     class _FrozenCredentials(Protocol):
         """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
@@ -113,6 +114,7 @@ __all__ = [
     "signing_key",
     "string_to_sign",
     "uri_encode",
+    "with_lifetime",
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
@@ -839,6 +841,55 @@ def _probable_name(location: str) -> str:
     else:
         name = host if port.isdigit() or ("://" in location and not port) else ""
     return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
+# --- connections ---
+
+
+def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600) -> type[_Connection]:
+    """Make a connection class that reconnects before the cache cuts it, which is twelve hours after the login.
+
+    connection_class: redis-py's or valkey-py's, sync or asyncio, such as redis.SSLConnection;
+    pass the result on as ``connection_class``. A connection that a pool hands out when it is
+    that many seconds old, less up to a tenth at random, is renewed before its first command.
+    In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+
+    Raises ConfigurationError for another kind of class and for more than twelve hours.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    """
+    import inspect
+    import random
+
+    if not isinstance(connection_class, type) or not hasattr(connection_class, "register_connect_callback"):
+        raise ConfigurationError("connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 43200:
+        raise ConfigurationError("seconds: a positive number is wanted, 43200 at most, after which the cache cuts")
+
+    base: Any = connection_class
+    new_class: Any = type  # which checkers would not believe to make a class like the one given
+
+    def is_due(connection: Any) -> bool:
+        # Pools call connect() whenever they hand a connection out, but PubSub does at every read: whoever reconnects
+        # then loses messages. Only the client's private list of those to tell of a new connection shows PubSub.
+        now = time.monotonic()
+        if now < connection.renewal_due or connection._connect_callbacks:
+            return False
+        connection.renewal_due = now + seconds * random.uniform(0.9, 1)
+        return True
+
+    def connect(self: Any) -> None:
+        if is_due(self):
+            self.disconnect()
+        base.connect(self)
+
+    async def connect_async(self: Any) -> None:
+        if is_due(self):
+            await self.disconnect(nowait=True)
+        await base.connect(self)
+
+    own = {"connect": connect_async if inspect.iscoroutinefunction(base.connect) else connect, "renewal_due": 0.0}
+    result: type[_Connection] = new_class(base.__name__, (base,), own)
+    return result
 
 
 # --- SigV4 ---

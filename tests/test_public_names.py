@@ -16,6 +16,7 @@ SIGNATURES = {
     "EnvironmentCredentials": "(environ=None, *, timeout=5.0)",
     "for_endpoint": "(user, endpoint, *, region=None, credentials=None)",
     "uri_encode": "(text)",
+    "with_lifetime": "(connection_class, *, seconds=39600)",
     "canonical_query": "(params)",
     "canonical_request": "(host, params)",
     "string_to_sign": "(timestamp, scope, canonical_request)",
