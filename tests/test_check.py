@@ -34,7 +34,7 @@ from support.subject import iamcacheauth
 from support.waiting import PATIENCE
 
 pytest_plugins = ["support.source_fixtures"]
-pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+pytestmark = [pytest.mark.commands, pytest.mark.usefixtures("watchdog", "resolver")]
 
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 ENDPOINT = "master.my-cache.abc123.use1.cache.amazonaws.com"
@@ -394,7 +394,7 @@ def test_an_endpoint_of_a_cache_without_tls(warnings, service, endpoint):
             [
                 "The endpoint is of a serverless cache: add --serverless.",
                 "The endpoint is that of other-cache, but the token is signed for my-cache.",
-                "The endpoint is in euw2, but the token is signed for us-east-1, which is use1.",
+                "The endpoint is in eu-west-2, but the token is signed for us-east-1.",
             ],
         ),
     ],
@@ -410,8 +410,8 @@ def test_an_endpoint_that_does_not_fit(warnings, service, endpoint, expected):
 def test_another_caches_endpoint(warnings, service, endpoint, other):
     renamed = endpoint.replace("my-cache", other).replace("My-Cache", other)
     found = [warning for warning in warnings(renamed, service) if warning != NO_TLS_FORM]
-    # The node of a cache without TLS does not tell its name for sure.
-    unsure = re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
+    # The node of an ElastiCache cache without TLS does not tell its name for sure.
+    unsure = service == "elasticache" and re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
     assert found == ([] if unsure else [f"The endpoint is that of {other}, but the token is signed for my-cache."])
 
 
@@ -454,7 +454,7 @@ def test_region_codes(warnings, region, code):
     endpoint = f"master.my-cache.abc123.{code}.cache.{suffix}"
     assert warnings(endpoint, region=region) == []
     assert warnings(endpoint, region="eu-west-2") == [
-        f"The endpoint is in {code}, but the token is signed for eu-west-2, which is euw2."
+        f"The endpoint is in {region}, but the token is signed for eu-west-2."
     ]
     cluster = f"clustercfg.my-cache.abc123.memorydb.{region}.{suffix}"
     assert warnings(cluster, "memorydb", region=region) == []
@@ -1092,7 +1092,8 @@ def test_an_endpoint_for_the_name(capsys):
     assert iamcacheauth.main(arguments) == 2
     assert capsys.readouterr() == (
         "",
-        "iamcacheauth: cache: the name of the cache is wanted, not its endpoint or ARN; it is probably 'my-cache'\n",
+        "iamcacheauth: cache: the name of the cache is wanted, not its endpoint or ARN; it is probably 'my-cache'; "
+        "or use for_endpoint\n",
     )
 
 
@@ -1102,3 +1103,12 @@ def test_interrupted(cache, check, capsys, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", interrupt)
     assert check("localhost", status=130) == SIGNED
+
+
+def test_a_name_without_addresses(monkeypatch, capsys):
+    for variable, value in KEYS.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    arguments = ["check", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
+    assert iamcacheauth.main(arguments) == 1
+    assert "the connection failed" in capsys.readouterr().out
