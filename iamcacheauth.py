@@ -341,7 +341,8 @@ class RefreshingCredentials:
                 )
             before.joined = before.joined or not in_background
             return before
-        session.renewals.pop(process, None)
+        if before is not None:
+            session.take_off(before)
         own = _Renewal(before)
         try:
             current = session.renewals.setdefault(process, own)
@@ -397,9 +398,7 @@ class RefreshingCredentials:
         return credentials
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
-        process = os.getpid()
-        if session.renewals.get(process) is renewal:
-            session.renewals.pop(process, None)
+        session.take_off(renewal)
         renewal.future.set_result(outcome)
 
 
@@ -414,6 +413,12 @@ class _Session:
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def take_off(self, renewal: _Renewal) -> None:
+        """Take a renewal of this process off the register, unless another has its place."""
+        process = os.getpid()
+        if self.renewals.get(process) is renewal:
+            self.renewals.pop(process, None)
 
     def failed(self, text: str, cause: BaseException | None) -> _Failure:
         """Take note of a failure: the pause after it begins now."""
@@ -436,8 +441,8 @@ class _Renewal:
         self.joined = False  # since it began
         self.thread = 0
         self._unclaimed = [self]
-        hanging: list[_Renewal] = [*before._hanging, before] if before else []
-        self._hanging = [renewal for renewal in hanging if not renewal.future.done()]
+        hanging = [*before._hanging, before] if before else []
+        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
 
     def is_claimed_now(self) -> bool:
         """Whether the caller is the first to claim it, and so the one who works on it."""
