@@ -132,7 +132,7 @@ OTHERS = [
     " master.my-cache.abc123.use1.cache.amazonaws.com",
     "master.my-c\u00e4che.abc123.use1.cache.amazonaws.com",
     "master.my-cache.abc123.use1.cache.amazonaws.com".replace("m", "\uff4d"),
-    "master.my-cache.abc123.use1.cac\u212ae.amazonaws.com",
+    "master.my-\u212aache.abc123.use1.cache.amazonaws.com",  # the sign of the kelvin is a k in lower case
     "master.1-cache.abc123.use1.cache.amazonaws.com",
     "master.my--cache.abc123.use1.cache.amazonaws.com",
     "master.my-cache-.abc123.use1.cache.amazonaws.com",
