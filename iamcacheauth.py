@@ -868,6 +868,7 @@ def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600
     pass the result on as ``connection_class``. A connection that a pool hands out when it is
     that many seconds old, less up to a tenth at random, is renewed before its first command.
     In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+    (asyncio's from_url prefers its own class for rediss://; give asyncio.Redis a ConnectionPool.)
 
     Raises ConfigurationError for another kind of class and for more than twelve hours.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
