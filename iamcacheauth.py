@@ -68,8 +68,8 @@ if TYPE_CHECKING:
     from socket import socket
     from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
-    from urllib.parse import SplitResult
 
+    _Connection = TypeVar("_Connection")
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
 
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         def get_frozen_credentials(self) -> _FrozenCredentials: ...
 
     _AnyCredentials = Union[_FrozenCredentials, _Freezable]
+    _Failure = tuple[str, Union[BaseException, None]]  # its text and cause, of which every waiter makes its own error
     _CredentialsArgument = Union[_AnyCredentials, Callable[[], _AnyCredentials], None]
     # Clients declare their provider parameter as a class of their own; a base of Any fits all of them.
     _AnyProvider = Any
@@ -115,6 +116,7 @@ __all__ = [
     "signing_key",
     "string_to_sign",
     "uri_encode",
+    "with_lifetime",
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
@@ -222,8 +224,12 @@ class StaticCredentials:
 #   twelfth of their lifetime earlier, at random, so that a fleet that started together does not ask together. After
 #   a failure there is a pause: 10 to 15 seconds while the old ones are valid, else one second, which the next
 #   renewal, begun already, waits out: who comes meanwhile waits for that one and is not given the old failure.
+# - A fetch may fail by its own time limit only because its thread stood still (a frozen Lambda function, uWSGI
+#   without enable-threads). Who joined late would be given that failure at once, so for them it is called once more.
 # - A fetch that has not returned after ten times the timeout is given up, and another may begin; of those that hang,
 #   there are at most four.
+
+_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 
 
 class RefreshingCredentials:
@@ -246,6 +252,8 @@ class RefreshingCredentials:
     StaticCredentials or raises CredentialsError.
     """
 
+    _modules: tuple[str, ...] = ("concurrent.futures", "threading")
+
     def __init__(self, fetch: Callable[[], _AnyCredentials], *, timeout: float = 5.0) -> None:
         if not callable(fetch):
             raise ConfigurationError(f"fetch: a callable without arguments is wanted, not {_kind(fetch)}")
@@ -266,7 +274,11 @@ class RefreshingCredentials:
 
     def _import_ahead(self) -> None:
         """Import what a renewal takes: a child forked while another thread imports finds the import locked for ever."""
-        _import_all("concurrent.futures", "threading")
+        for module in self._modules:
+            try:
+                __import__(module)
+            except ImportError:
+                continue  # the fetch that takes it will say so; another source may do without
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         """Valid credentials, whose renewal is begun if it is due; None if the caller has to wait. Never blocks."""
@@ -282,127 +294,110 @@ class RefreshingCredentials:
         """Wait for credentials that are not at hand."""
         from concurrent.futures import TimeoutError
 
-        session, end = self._session, time.monotonic() + self._timeout
-        outcome: StaticCredentials | _Failure | None
+        session = self._session
         try:
-            renewal, own = self._renewal(session)
-            outcome = renewal.future.result(self._timeout)
-            if not own and self._ran_out_of_time(renewal, outcome):
-                outcome = self._renewal(session)[0].future.result(end - time.monotonic())
+            return self._settled(session, self._renewal(session).future.result(self._timeout))
         except TimeoutError:
-            outcome = None
-        return self._settled(session, outcome)
+            return self._settled(session, None)
 
     async def _awaited_async(self) -> StaticCredentials:
         """Do what _awaited() does without blocking asyncio's loop."""
         import asyncio
 
-        loop, session, end = _running_loop(), self._session, time.monotonic() + self._timeout
-        outcome: StaticCredentials | _Failure | None
+        session, loop = self._session, _running_loop()
         try:
-            renewal, own = self._renewal(session)
-            outcome = await asyncio.wait_for(asyncio.wrap_future(renewal.future, loop=loop), self._timeout)
-            if not own and self._ran_out_of_time(renewal, outcome):
-                future = asyncio.wrap_future(self._renewal(session)[0].future, loop=loop)
-                outcome = await asyncio.wait_for(future, end - time.monotonic())
+            future = asyncio.wrap_future(self._renewal(session).future, loop=loop)
+            return self._settled(session, await asyncio.wait_for(future, self._timeout))
         except asyncio.TimeoutError:
-            outcome = None
-        return self._settled(session, outcome)
-
-    def _ran_out_of_time(self, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> bool:
-        """Whether somebody else's renewal failed by its own limit: its time began earlier than the caller's.
-
-        Where threads only run while requests do (a frozen Lambda function, uWSGI without
-        enable-threads), much earlier.
-        """
-        return isinstance(outcome, _Failure) and time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+            return self._settled(session, None)
 
     def _settled(self, session: _Session, outcome: StaticCredentials | _Failure | None) -> StaticCredentials:
         """What to sign with after the wait; None is the outcome of one that was too long."""
         if isinstance(outcome, StaticCredentials):
             return outcome
         left = session.kept[0]
-        if left is not None and not _expired(left, time.time()):
+        if left is not None and (left.expiration or 0) > time.time():
             return left
         if outcome is None:
-            raise CredentialsError(f"{self._awaited_source()} gave no credentials within {self._timeout:g} s")
-        raise CredentialsError(outcome.text) from outcome.cause
+            reason, cause = session.failure or ("", None)
+            late = f"{self._source()}: no credentials within {self._timeout:g} s"
+            outcome = f"{late}; before, {reason}" if reason else late, cause
+        raise CredentialsError(outcome[0]) from outcome[1]
 
-    def _awaited_source(self) -> str:
+    def _source(self) -> str:
         return "credentials: fetch"
 
-    def _renewal(self, session: _Session, *, in_background: bool = False) -> tuple[_Renewal, bool]:
-        """The renewal under way, and whether it was begun here."""
+    def _renewal(self, session: _Session, *, in_background: bool = False) -> _Renewal:
+        """The renewal under way, which is begun if there is none."""
         import threading
 
         process = os.getpid()
-        current = session.renewals.get(process)
-        if current is not None:
-            if current.thread == threading.get_ident() and not in_background:
+        before = session.renewals.get(process)
+        if before is not None and not before.is_given_up(self._timeout):
+            if before.thread == threading.get_ident() and not in_background:
                 raise CredentialsError(
-                    "credentials: they were asked for in the very thread that fetches them, by fetch itself or by a"
-                    " signal handler; fetch needs others"
+                    f"{self._source()}: asked for in the thread that fetches them, by fetch itself or a signal handler"
                 )
-            if not current.is_given_up(self._timeout):
-                return current, False
-            session.renewals.pop(process, None)
-        own = _Renewal(current)
+            before.joined = before.joined or not in_background
+            return before
+        if before is not None:
+            session.take_off(before)
+        own = _Renewal(before)
         try:
             current = session.renewals.setdefault(process, own)
             if current is own:
                 threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            return current
         except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
             if not in_background:
                 self._renew(session, own)
-            elif own.claimed():
-                self._end(session, own, _Failure("no thread could be started to fetch credentials in", None))
+            elif own.is_claimed_now():
+                self._end(session, own, session.failed("no thread could be started to fetch credentials in", None))
+            return own
         except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
-            if own.claimed():
-                self._end(session, own, _Failure("the caller that began to fetch credentials was interrupted", None))
+            if own.is_claimed_now():
+                self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
             raise
-        return current or own, current is own
 
     def _renew(self, session: _Session, renewal: _Renewal) -> None:
-        """Fetch, and give the outcome to all who wait; runs in the renewal's own thread where there is one."""
+        """Fetch, and give the outcome to all who wait; in the renewal's own thread, if one can be had."""
         import threading
 
-        if not renewal.claimed():
+        if not renewal.is_claimed_now():
             return
         renewal.thread = threading.get_ident()
-        outcome: StaticCredentials | _Failure = _Failure("the fetch of credentials was interrupted", None)
+        outcome: StaticCredentials | _Failure = ("the fetch of credentials was interrupted", None)
         try:
-            time.sleep(max(0.0, session.paused_until - time.monotonic()))
-            outcome = self._fetched(session)
-        except CredentialsError as error:
-            outcome = _Failure(str(error), error.__cause__ or error)
-        except BaseException as error:
-            outcome = _Failure(f"credentials: asking for them raised {type(error).__name__}", error)
-            if threading.current_thread() is threading.main_thread():
-                raise  # to where it was meant for; a thread of ours has nobody else to tell
+            while True:
+                time.sleep(max(0.0, session.paused_until - time.monotonic()))
+                renewal.began, renewal.joined = time.monotonic(), False
+                outcome = self._fetched(session)
+                out_of_time = time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+                if isinstance(outcome, StaticCredentials) or not (renewal.joined and out_of_time):
+                    break
         finally:
             self._end(session, renewal, outcome)
 
-    def _fetched(self, session: _Session) -> StaticCredentials:
+    def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
         credentials, due, _ = session.kept
         if credentials is not None and time.time() < due:
             return credentials  # another renewal ended between the caller's look at them and its registering
-        credentials = _asked(self._fetch)
-        if credentials.expiration is None:
-            session.kept = (credentials, float("inf"), float("inf"))
-        else:
+        try:
+            credentials = _asked(self._fetch)
+        except CredentialsError as error:
+            return session.failed(str(error), error.__cause__ or error)
+        except BaseException as error:  # which a thread of ours has nobody else to tell
+            return session.failed(f"credentials: asking for them raised {type(error).__name__}", error)
+        due = valid_until = float("inf")
+        if credentials.expiration is not None:
             lifetime = credentials.expiration - time.time()
             due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
-            session.kept = (credentials, due, credentials.expiration - min(60, lifetime / 10))
+            valid_until = credentials.expiration - min(60, lifetime / 10)
+        session.kept, session.failure = (credentials, due, valid_until), None
         return credentials
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
-        if isinstance(outcome, _Failure):
-            session.paused_until = time.monotonic() + 1
-            credentials, _, valid_until = session.kept
-            session.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
-        process = os.getpid()
-        if session.renewals.get(process) is renewal:
-            session.renewals.pop(process, None)
+        session.take_off(renewal)
         renewal.future.set_result(outcome)
 
 
@@ -415,11 +410,26 @@ class _Session:
         # one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def take_off(self, renewal: _Renewal) -> None:
+        """Take a renewal of this process off the register, unless another has its place."""
+        process = os.getpid()
+        if self.renewals.get(process) is renewal:
+            self.renewals.pop(process, None)
+
+    def failed(self, text: str, cause: BaseException | None) -> _Failure:
+        """Take note of a failure: the pause after it begins now."""
+        credentials, _, valid_until = self.kept
+        self.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
+        self.paused_until = time.monotonic() + 1
+        self.failure = text, cause
+        return self.failure
 
 
 class _Renewal:
-    """One call of fetch, and the Future of its outcome."""
+    """One fetch, and the Future of its outcome."""
 
     def __init__(self, before: _Renewal | None) -> None:
         from concurrent.futures import Future
@@ -427,31 +437,23 @@ class _Renewal:
         self.future: Future[StaticCredentials | _Failure] = Future()
         self.future.set_running_or_notify_cancel()  # or a waiter that is cancelled would cancel it for all
         self.began = time.monotonic()
+        self.joined = False  # since it began
         self.thread = 0
         self._unclaimed = [self]
-        self._hanging: list[_Renewal] = (
-            [] if before is None else [one for one in (*before._hanging, before) if not one.future.done()]
-        )
+        hanging = [*before._hanging, before] if before else []
+        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
 
-    def claimed(self) -> bool:
-        """Whether the caller is the first who claims it; who is not must leave it alone."""
+    def is_claimed_now(self) -> bool:
+        """Whether the caller is the first to claim it, and so the one who works on it."""
         try:
             return self._unclaimed.pop() is self  # atomic
         except IndexError:
             return False
 
     def is_given_up(self, timeout: float) -> bool:
-        """Whether it hangs, or is over though still registered, as two interruptions on end may leave it."""
-        hangs = time.monotonic() - self.began > 10 * timeout and len(self._hanging) < 3
-        return hangs or self.future.done()
-
-
-class _Failure:
-    """Why a fetch gave no credentials, of which every waiter makes an error of its own."""
-
-    def __init__(self, text: str, cause: BaseException | None) -> None:
-        self.text = text
-        self.cause = cause
+        """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
+        hanging = [renewal for renewal in self._hanging if not renewal.future.done()]
+        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and len(hanging) < 3)
 
 
 class _Given:
@@ -513,9 +515,7 @@ def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCrede
         raise CredentialsError(
             f"credentials: asking for them raised {type(error).__name__}; __cause__ holds it"
         ) from error
-    if _expired(found, time.time() if now is None else now):
-        raise CredentialsError(f"credentials: {_expiry(found)}")
-    return found
+    return _unexpired(found, time.time() if now is None else now, "credentials: ")
 
 
 def _described(credentials: StaticCredentials) -> str:
@@ -524,20 +524,10 @@ def _described(credentials: StaticCredentials) -> str:
     return f"{_shortened(credentials.access_key)}, {kind}{expiry}"
 
 
-def _expired(credentials: StaticCredentials, now: float) -> bool:
-    return credentials.expiration is not None and credentials.expiration <= now
-
-
-def _expiry(credentials: StaticCredentials) -> str:
-    return f"they expired at {_utc(credentials.expiration or 0)}"
-
-
-def _import_all(*modules: str) -> None:
-    for module in modules:
-        try:
-            __import__(module)
-        except ImportError:
-            continue  # the fetch that takes it will say so; another source may do without
+def _unexpired(credentials: StaticCredentials, now: float, said: str) -> StaticCredentials:
+    if credentials.expiration is not None and credentials.expiration <= now:
+        raise CredentialsError(f"{said}they expired at {_utc(credentials.expiration)}")
+    return credentials
 
 
 def _running_loop() -> AbstractEventLoop:
@@ -754,24 +744,6 @@ _SEEN_CODES = (
 )
 
 
-class _Endpoint:
-    """What one of AWS's host names tells."""
-
-    service: str
-    name: str | None  # None if the form leaves it open
-    region: str | None  # None if the code tells nothing
-    code: str  # the region as it is written: use1, or us-east-1 in MemoryDB's
-    serverless: bool
-    public: bool
-    tls: bool | None  # None if the form leaves it open
-    flaw: str  # why no token is of use there, or empty
-    host: str  # in lower case, without a final dot
-    port: int | None
-
-    def __init__(self, **told: Any) -> None:
-        self.__dict__.update(told)
-
-
 def for_endpoint(
     user: str, endpoint: str, *, region: str | None = None, credentials: _CredentialsArgument = None
 ) -> ElastiCacheAuth | MemoryDBAuth:
@@ -812,11 +784,18 @@ def for_endpoint(
     return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
 
 
-def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
-    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters."""
-    import re
+def _parsed_endpoint(endpoint: str) -> Any:
+    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters.
 
-    domains = "|".join(re.escape(domain) for _, _, domain, _ in _PARTITIONS)
+    service; name, None if the form leaves it open; region, None if its code tells nothing;
+    code, the region as it is written; serverless; public; tls, None if the form leaves it
+    open; flaw: why no token is of use there, or empty; host, in lower case, without a final
+    dot; port or None.
+    """
+    import re
+    from types import SimpleNamespace
+
+    domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
     place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
     host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::(?P<port>[0-9]{{1,5}}))?"
     found = re.fullmatch(host, endpoint.lower()) if endpoint.isascii() else None
@@ -836,7 +815,7 @@ def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
         if tls_form:
             with_tls = f"{filled(tls_form, labels.groupdict())}.{found['end']}"
             flaw = f"it is for connections without TLS, which IAM needs; with TLS, it is probably {with_tls!r}"
-        return _Endpoint(
+        return SimpleNamespace(
             service=service,
             name=labels.groupdict().get("NAME"),
             region=region if region and _partition(region)[1] == found["domain"] else None,
@@ -876,6 +855,55 @@ def _probable_name(location: str) -> str:
     else:
         name = host if port.isdigit() or ("://" in location and not port) else ""
     return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
+# --- connections ---
+
+
+def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600) -> type[_Connection]:
+    """Make a connection class that reconnects before the cache cuts it, which is twelve hours after the login.
+
+    connection_class: redis-py's or valkey-py's, sync or asyncio, such as redis.SSLConnection;
+    pass the result on as ``connection_class``. A connection that a pool hands out when it is
+    that many seconds old, less up to a tenth at random, is renewed before its first command.
+    In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+    (asyncio's from_url prefers its own class for rediss://; give asyncio.Redis a ConnectionPool.)
+
+    Raises ConfigurationError for another kind of class and for more than twelve hours.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    """
+    import inspect
+
+    if not isinstance(connection_class, type) or not hasattr(connection_class, "register_connect_callback"):
+        raise ConfigurationError("connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 43200:
+        raise ConfigurationError("seconds: a positive number is wanted, 43200 at most, after which the cache cuts")
+
+    base: Any = connection_class
+    new_class: Any = type  # which checkers would not believe to make a class like the one given
+
+    def is_due(connection: Any) -> bool:
+        # Pools call connect() whenever they hand a connection out, but PubSub does at every read: whoever reconnects
+        # then loses messages. Only the client's private list of those to tell of a new connection shows PubSub.
+        now = time.monotonic()
+        if now < connection.renewal_due or connection._connect_callbacks:
+            return False
+        connection.renewal_due = now + seconds * (1 - _random() / 10)
+        return True
+
+    def connect(self: Any) -> None:
+        if is_due(self):
+            self.disconnect()
+        base.connect(self)
+
+    async def connect_async(self: Any) -> None:
+        if is_due(self):
+            await self.disconnect(nowait=True)
+        await base.connect(self)
+
+    own = {"connect": connect_async if inspect.iscoroutinefunction(base.connect) else connect, "renewal_due": 0.0}
+    result: type[_Connection] = new_class(base.__name__, (base,), own)
+    return result
 
 
 # --- SigV4 ---
@@ -1159,8 +1187,19 @@ def _flaw(value: object) -> str:
 def _epoch(expiration: Any) -> float:
     """Epoch seconds of an expiration as StaticCredentials takes it."""
     if isinstance(expiration, str):
-        expiration = _parsed_iso8601(expiration)
-    elif getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
+        from datetime import datetime
+
+        moment, zone = expiration[:19], expiration[19:]
+        if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
+            zone = zone.lstrip(".0123456789")
+        # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
+        known_form = moment[4::3] == "--T::" and (zone == "Z" or (len(zone) == 6 and zone[0] in "+-"))
+        try:
+            text = f"{moment}{zone.replace('Z', '+00:00')}" if known_form and expiration.isascii() else ""
+            expiration = datetime.fromisoformat(text)
+        except ValueError:
+            expiration = None
+    if getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
         expiration = expiration.timestamp()
     if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or not 0 <= expiration < 253402300800:
         raise ConfigurationError(
@@ -1168,21 +1207,6 @@ def _epoch(expiration: Any) -> float:
             " or a datetime with a time zone is wanted"
         )
     return expiration
-
-
-def _parsed_iso8601(text: str) -> float | None:
-    from datetime import datetime
-
-    moment, zone = text[:19], text[19:]
-    if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
-        zone = zone.lstrip(".0123456789")
-    # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
-    if not text.isascii() or moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
-        return None
-    try:
-        return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
 
 
 def _utc(epoch: float) -> str:
@@ -1216,29 +1240,24 @@ _TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 _FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 _AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-_AUTHORIZATION_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 _METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 _IDENTITY = (  # all that decides whose credentials are fetched
     *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
-    *(_AUTHORIZATION_FILE, _METADATA_ENDPOINT, *_PROFILES),
+    *(f"{_AUTHORIZATION}_FILE", _METADATA_ENDPOINT, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
 )
 _NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
-_CONTAINER_HOST = "169.254.170.2"
-_CONTAINER_HOSTS = (_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23")
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
-_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 _STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
-_PARTITIONS = (  # how its regions begin, its name in ARNs, the end of its host names, and of its dual-stack ones
+_PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
     # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-    ("cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
-    ("us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"),
-    ("us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"),
-    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"),
-    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
-    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
-    ("eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"),
-    ("", "aws", "amazonaws.com", "api.aws"),
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("", "aws", "amazonaws.com"),
 )
 
 
@@ -1261,15 +1280,20 @@ class EnvironmentCredentials(RefreshingCredentials):
     https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
     """
 
+    _modules = (
+        *(*RefreshingCredentials._modules, "base64", "datetime", "encodings.idna", "html", "http.client", "json"),
+        *("re", "socket", "ssl", "types", "urllib.parse", "urllib.request"),
+    )
+
     def __init__(
         self, environ: Mapping[str, str] | None = None, *, region: str | None = None, timeout: float = 5.0
     ) -> None:
         if environ is not None and not hasattr(environ, "get"):
             raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
         self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
-        self._region = None if region is None else _checked_region("region", region)
+        self._region = region if region is None else _checked_region("region", region)
         # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
-        self._static: tuple[tuple[str | None, ...], StaticCredentials | None] = ((), None)
+        self._static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         super().__init__(self._retrieved, timeout=timeout)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -1282,7 +1306,6 @@ class EnvironmentCredentials(RefreshingCredentials):
     def _import_ahead(self) -> None:
         if not self._environ.get(_ACCESS_KEY):
             super()._import_ahead()
-            _import_sources()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         get = self._environ.get
@@ -1290,38 +1313,28 @@ class EnvironmentCredentials(RefreshingCredentials):
         values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
         known, credentials = self._static
         if values != known:
-            credentials = _static_keys(*values)
+            credentials = _static_keys(values)
             self._static = (values, credentials)
         if credentials is not None:
-            if _expired(credentials, now):
-                raise CredentialsError(f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that {_expiry(credentials)}")
-            return credentials
+            return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
         configuration = tuple(map(get, _IDENTITY))
         if configuration != self._session.configuration:
             self._session = _Session(configuration)  # and what belonged to the other identity is let go
         return super()._at_hand(now)
 
-    def _awaited_source(self) -> str:
-        return _origin(self._environ)
+    def _source(self) -> str:
+        return _configured_source(_settings(self._environ))[0]
 
     def _retrieved(self) -> StaticCredentials:
-        """What the configured source gives."""
-        environ = _settings(self._environ)
-        environ.setdefault("AWS_REGION", environ.get("AWS_DEFAULT_REGION", self._region or ""))
-        origin, deadline = _origin(environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        try:
-            credentials = _configured_source(environ)[2](environ, deadline)
-        except Error as error:
-            raise CredentialsError(f"{origin}: {error}") from error
-        except ImportError as error:
-            raise CredentialsError(f"{origin}: this Python has no module {error.name}, which it takes") from error
-        if _expired(credentials, time.time()):
-            raise CredentialsError(f"{origin}: it gave credentials, but {_expiry(credentials)}")
-        return credentials
+        environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        if self._region and "AWS_DEFAULT_REGION" not in environ:
+            environ.setdefault("AWS_REGION", self._region)
+        source, retrieve = _configured_source(environ)
+        return _named(source, lambda: retrieve(environ, deadline))
 
 
 class AssumedRole(RefreshingCredentials):
-    """The credentials of a role, for a cache in another account, got from STS with the credentials of one's own.
+    """The credentials of a role, for a cache in another account, got from STS with credentials of one's own.
 
     role_arn: "arn:aws:iam::123456789012:role/name". session_name: what CloudTrail shows,
     "iamcacheauth" when None. external_id: the one that the role's trust policy demands.
@@ -1336,6 +1349,8 @@ class AssumedRole(RefreshingCredentials):
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
     """
 
+    _modules = EnvironmentCredentials._modules
+
     def __init__(
         self,
         role_arn: str,
@@ -1347,112 +1362,109 @@ class AssumedRole(RefreshingCredentials):
         credentials: _CredentialsArgument = None,
         timeout: float = 5.0,
     ) -> None:
-        import re
-
-        for argument, value, form, example in (
-            (
-                "role_arn",
-                role_arn,
-                r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+",
-                "'arn:aws:iam::123456789012:role/name'",
-            ),
-            ("session_name", session_name or "iamcacheauth", r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"),
-            ("external_id", external_id or "none", r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"),
-        ):
-            if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
-                raise ConfigurationError(f"{argument}: {example} is wanted")
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
-        self._region = None if region is None else _checked_region("region", region)
-        self._base = _provider_for(credentials, self._region, _checked_timeout(timeout))
-        self._role_arn = _plain(role_arn)
+        role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
+        self._role_arn = _checked_form("role_arn", role_arn, *role)
+        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
         self._params = [
             ("Action", "AssumeRole"),
             ("Version", "2011-06-15"),
             ("RoleArn", self._role_arn),
-            ("RoleSessionName", _plain(session_name or "iamcacheauth")),
+            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
             ("DurationSeconds", str(int(duration))),
-            *([("ExternalId", _plain(external_id))] if external_id else []),
         ]
+        if external_id is not None:
+            secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
+            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
+        self._region = region if region is None else _checked_region("region", region)
+        self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
-    def _import_ahead(self) -> None:
-        super()._import_ahead()
-        _import_sources()
-
-    def _awaited_source(self) -> str:
-        return f"STS, asked for role {self._role_arn},"
+    def _source(self) -> str:
+        return f"role {self._role_arn}"
 
     def _assumed(self) -> StaticCredentials:
         environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        try:
-            answer = _ask_sts(self._base(), self._params, self._region, environ, deadline)
+
+        def assume() -> StaticCredentials:
+            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
+            request: _Request = ("GET", url, {}, None)
+            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
             return _credentials_from(answer, "SessionToken")
-        except Error as error:
-            hint = ""
-            if "AccessDenied" in str(error):
-                hint = (
-                    "; the role's trust policy has to name this identity, whose own policy has to allow sts:AssumeRole"
-                )
-            elif "DurationSeconds" in str(error):
-                hint = (
-                    "; duration has to be no more than the role's maximum session duration, or 3600 from role to role"
-                )
-            raise CredentialsError(f"role {self._role_arn}: {error}{hint}") from error
-        except ImportError as error:
-            raise CredentialsError(f"role {self._role_arn}: this Python has no module {error.name}") from error
+
+        try:
+            return _named(self._source(), assume)
+        except CredentialsError as error:
+            hints = {
+                "AccessDenied": "its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
+                "DurationSeconds": "no more than the role's maximum session duration, and 3600 from role to role",
+            }
+            hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
+            raise CredentialsError(f"{error}{hint}") from error.__cause__
 
 
-def _import_sources() -> None:
-    """Import what asking a source takes, as RefreshingCredentials._import_ahead does and for its reason."""
-    _import_all("datetime", "encodings.idna", "html", "http.client", "ipaddress", "json", "re", "ssl", "urllib.parse")
-    if _proxy_variable(os.environ):
-        _import_all("base64", "urllib.request")
+def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
+    import re
+
+    if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+        raise ConfigurationError(f"{argument}: {wanted} is wanted")
+    return _plain(value)
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set, without blanks around them."""
-    return {name: text.strip() for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    """The variables that are set, without white space around them, which header values are not to hide."""
+    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
-def _static_keys(
-    access_key: str | None, secret_key: str | None, token: str | None, expiration: str | None
-) -> StaticCredentials | None:
-    values = [value.strip() if isinstance(value, str) else value for value in (access_key, secret_key, token)]
-    if not values[0] and not values[1]:
-        return None
-    for variable, value in zip((_ACCESS_KEY, _SECRET_KEY, _SESSION_TOKEN), (*values[:2], values[2] or "-")):
-        if not value:
-            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
-        if _flaw(value):
-            raise CredentialsError(f"static keys: {variable}: {_flaw(value)}")
+def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
+    """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        return StaticCredentials(values[0] or "", values[1] or "", values[2], (expiration or "").strip() or None)
-    except ConfigurationError:
-        raise CredentialsError(
-            f"static keys: {_EXPIRATION}: ISO 8601 text with a time zone is wanted, like '2026-01-02T03:04:05Z'"
-        ) from None
+        return _unexpired(retrieve(), time.time(), "it gave credentials, but ")
+    except Error as error:
+        raise CredentialsError(f"{source}: {error}") from error
+    except ImportError as error:
+        raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
 
 
-def _configured_source(
-    environ: Mapping[str, str],
-) -> tuple[str, str, Callable[[Mapping[str, str], float], StaticCredentials]]:
-    """What the first configured source is called, the variable that configures it, and how to ask it."""
-    sources = (
-        ("web identity", _TOKEN_FILE, _from_web_identity),
-        ("container credentials", _RELATIVE_URI, _from_container),
-        ("container credentials", _FULL_URI, _from_container),
-    )
-    found = [source for source in sources if (environ.get(source[1]) or "").strip()]
-    return found[0] if found else ("EC2 instance metadata", _METADATA_ENDPOINT, _from_instance_metadata)
+def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
+    access_key, secret_key, token, expiration = (value or None for value in stripped)
+    variables = {
+        "access_key": _ACCESS_KEY,
+        "secret_key": _SECRET_KEY,
+        "token": _SESSION_TOKEN,
+        "expiration": _EXPIRATION,
+    }
+    if access_key is None and secret_key is None:
+        return None
+    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key)):
+        if value is None:
+            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
+    try:
+        return StaticCredentials(access_key, secret_key, token, expiration)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        argument, _, reason = str(error).partition(": ")
+        raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
+
+
+def _configured_source(environ: Mapping[str, str]) -> tuple[str, Callable[..., StaticCredentials]]:
+    """What the first source that these variables configure is called, and what asks it."""
+    for variable, name, retrieve in (
+        (_TOKEN_FILE, "web identity", _from_web_identity),
+        (_RELATIVE_URI, "container credentials", _from_container),
+        (_FULL_URI, "container credentials", _from_container),
+        (_METADATA_ENDPOINT, "EC2 instance metadata", _from_instance_metadata),
+    ):
+        if variable in environ:
+            return f"{name} ({variable})", retrieve
+    return "EC2 instance metadata", _from_instance_metadata
 
 
 def _origin(environ: Mapping[str, str]) -> str:
-    """Where the environment has credentials come from, in words."""
-    if environ.get(_ACCESS_KEY):
-        return f"static keys ({_ACCESS_KEY})"
-    name, variable, _ = _configured_source(environ)
-    return f"{name} ({variable})" if environ.get(variable) else name
+    """Where these variables have credentials come from, in words."""
+    return f"static keys ({_ACCESS_KEY})" if _ACCESS_KEY in environ else _configured_source(environ)[0]
 
 
 def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1468,38 +1480,29 @@ def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCre
         raise CredentialsError("AWS_ROLE_ARN is not set")
     if _flaw(role + session):
         raise CredentialsError("AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII")
-    token = _read_token_file(_TOKEN_FILE, environ[_TOKEN_FILE]).strip()
+    token = _token_in_file(_TOKEN_FILE, environ).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    params = [
-        ("Action", "AssumeRoleWithWebIdentity"),
-        ("Version", "2011-06-15"),
-        ("RoleArn", role),
-        ("RoleSessionName", session),
-        ("WebIdentityToken", token),
-    ]
+    form = urlencode(
+        {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": role,
+            "RoleSessionName": session,
+            "WebIdentityToken": token,
+        }
+    )
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = ("POST", _sts_endpoint(environ), headers, urlencode(params))
-    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, hint=_STS_HINT, through_proxy=True)
-    return _credentials_from(answer, "SessionToken")
+    request = ("POST", _sts_endpoint(environ), headers, form)
+    return _credentials_from(_answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True), "SessionToken")
 
 
-_STS_HINT = " (from a subnet without a way out, STS takes a VPC endpoint of its own)"
-
-
-def _ask_sts(
-    credentials: StaticCredentials,
-    params: list[tuple[str, str]],
-    region: str | None,
-    environ: Mapping[str, str],
-    deadline: float,
-) -> dict[str, str]:
-    """STS's answer to a presigned request.
-
-    region: the one to sign for and, where the environment names none, to ask in.
-    """
+def _presigned_for_sts(
+    credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
+) -> str:
+    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
-    scheme, _, host = _sts_endpoint({**environ, "AWS_REGION": region or ""}).rstrip("/").partition("://")
+    scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
     if "/" in host:
         raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
     url = presign(
@@ -1511,20 +1514,18 @@ def _ask_sts(
         timestamp=_timestamp(time.time()),
         expires=_TOKEN_LIFETIME,
     )
-    request: _Request = ("GET", f"{scheme}://{url}", {}, None)
-    return _answer(
-        request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), hint=_STS_HINT, through_proxy=True
-    )
+    return f"{scheme}://{url}"
 
 
 def _secrets_in(presigned: str) -> str:
     """The session token, if there is one, and the signature of what presign() made."""
-    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
-    return " ".join(param.partition("=")[2] for param in after.split("&"))
+    return " ".join(
+        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
+    )
 
 
-def _sts_endpoint(environ: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html and …/feature-endpoints.html"""
+def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
             if environ.get(variable):
@@ -1533,18 +1534,20 @@ def _sts_endpoint(environ: Mapping[str, str]) -> str:
         if environ.get(variable):
             region = _checked_region(variable, environ[variable])
             break
-    else:
+    if not region:
         return "https://sts.amazonaws.com"
-    partition, suffix, dual_stack_suffix = _partition(region)
+    partition, suffix = _partition(region)
     fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
-    # GovCloud's ordinary endpoints are its FIPS endpoints: https://aws.amazon.com/compliance/fips/
-    name = "sts-fips" if fips and (partition != "aws-us-gov" or dual_stack) else "sts"
-    return f"https://{name}.{region}.{dual_stack_suffix if dual_stack else suffix}"
+    # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
+    name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
+    if dual_stack:
+        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+    return f"https://{name}.{region}.{suffix}"
 
 
-def _partition(region: str) -> tuple[str, str, str]:
-    """The name that ARNs give to a region's part of AWS, the end of its host names, and of its dual-stack ones."""
-    return next(partition[1:] for partition in _PARTITIONS if region.startswith(partition[0]))
+def _partition(region: str) -> tuple[str, str]:
+    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
+    return next((name, suffix) for prefix, name, suffix in _PARTITIONS if region.startswith(prefix))
 
 
 def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1552,23 +1555,22 @@ def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCreden
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    path = environ.get(_RELATIVE_URI)
-    if path and not path.startswith("/"):
-        raise CredentialsError("a path that starts with a slash is wanted")
+    path, url = environ.get(_RELATIVE_URI), environ.get(_FULL_URI, "")
     if path:
-        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{path}", _CONTAINER_HOSTS)
+        if not path.startswith("/"):
+            raise CredentialsError("a path that starts with a slash is wanted")
+        url = f"http://169.254.170.2{path}"
+    url = _checked_url(_RELATIVE_URI if path else _FULL_URI, url)
+    variable = f"{_AUTHORIZATION}_FILE"
+    if variable in environ:
+        authorization = _token_in_file(variable, environ)
     else:
-        url = _checked_url(_FULL_URI, environ[_FULL_URI], _CONTAINER_HOSTS)
-    variable = _AUTHORIZATION_FILE if environ.get(_AUTHORIZATION_FILE) else _AUTHORIZATION
-    authorization = environ.get(variable, "")
-    if variable == _AUTHORIZATION_FILE:
-        authorization = _read_token_file(variable, authorization)
+        variable, authorization = _AUTHORIZATION, environ.get(_AUTHORIZATION, "")
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
     headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
     request = ("GET", url, headers, None)
-    answer = _answer(request, _parsed_json, environ, deadline, seconds=2.0, secrets=authorization)
-    return _credentials_from(answer, "Token")
+    return _credentials_from(_answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization))
 
 
 def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1576,61 +1578,50 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
     """
-    profiles = [variable for variable in _PROFILES if environ.get(variable)]
-    profile = f"; {profiles[0]} is set, but profiles are not read" if profiles else ""
-    export = ': eval "$(aws configure export-credentials --format env)" sets its keys' if profiles else ""
+    for profile in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        if profile in environ:  # whose identity is meant, which the instance's is not
+            export = 'eval "$(aws configure export-credentials --format env)"'
+            raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out{profile}{export}")
-    if profiles:  # whose identity is meant, which the instance's is not
-        raise CredentialsError(f"{_NOTHING_SET}{profile}{export}, and without it this would sign as the instance")
-    endpoint = _metadata_endpoint(environ)
-    attempts = _number(environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS")
-    seconds = _number(environ, "AWS_METADATA_SERVICE_TIMEOUT")
+        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
+    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
+    usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
+    endpoint = environ.get(_METADATA_ENDPOINT, usual)
+    if endpoint is None:
+        raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
+    endpoint = _checked_url(_METADATA_ENDPOINT, endpoint, anywhere=True).rstrip("/")
+    limits = []
+    for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
+        text = environ.get(variable, "1")
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
+            raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
+        limits.append(int(text))
 
-    def ask(
-        method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed], hint: str = ""
-    ) -> _Parsed:
-        secrets = headers.get("X-aws-ec2-metadata-token", "")
-        request = (method, f"{endpoint}/latest/{path}", headers, None)
-        return _answer(
-            request, parsed, environ, deadline, attempts=attempts, seconds=seconds, secrets=secrets, hint=hint
-        )
+    def ask(method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed]) -> _Parsed:
+        request, secrets = (method, f"{endpoint}/latest/{path}", headers, None), " ".join(headers.values())
+        return _answer(request, parsed, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=secrets)
 
     try:
-        hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word, hint)
+        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
     except CredentialsError as error:
-        raise CredentialsError(f"{error}{'' if environ.get(_METADATA_ENDPOINT) else f'; {_NOTHING_SET}'}") from error
+        unanswered = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+        hint = unanswered if isinstance(error, _Unanswered) else ""
+        raise CredentialsError(
+            f"{error}{hint}{'' if _METADATA_ENDPOINT in environ else f'; {_NOTHING_SET}'}"
+        ) from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
     role = ask("GET", roles, headers, _one_word)
-    # The role's name as it is: the SDKs do not encode it either.
-    credentials = _credentials_from(ask("GET", f"{roles}{role}", headers, _parsed_json), "Token")
-    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
-    expiration = max(credentials.expiration or 0, time.time() + _STATIC_STABILITY)
-    return StaticCredentials(credentials.access_key, credentials.secret_key, credentials.token, expiration)
+    answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
+    found = _credentials_from(answer)
+    # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+    expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
+    return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
 
 
-def _metadata_endpoint(environ: Mapping[str, str]) -> str:
-    if environ.get(_METADATA_ENDPOINT):
-        return _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], None).rstrip("/")
-    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
-    endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
-    if mode not in endpoints:
-        raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    return endpoints[mode]
-
-
-def _number(environ: Mapping[str, str], variable: str) -> int:
-    text = environ.get(variable, "1")
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
-        raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
-    return int(text)
-
-
-def _read_token_file(variable: str, path: str) -> str:
+def _token_in_file(variable: str, environ: Mapping[str, str]) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(environ[variable], "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
@@ -1641,47 +1632,45 @@ def _read_token_file(variable: str, path: str) -> str:
     return content.decode("latin-1")  # every byte has a meaning in it; what is not ASCII is refused later
 
 
+# What is made of a body: empty if it is not what was asked for.
+
+
 def _one_word(body: bytes) -> str:
     word = body.decode("latin-1").strip()
-    if _flaw(word):
-        raise _TemporaryError("its answer is not one word")
-    return word
+    return "" if _flaw(word) else word
 
 
-def _parsed_json(body: bytes) -> dict[str, object]:
+def _parsed_json(body: bytes) -> dict[str, Any]:
     import json
 
     try:
         answer = json.loads(body)
-    except (ValueError, RecursionError):  # the cause would quote the body
-        answer = None
-    if not isinstance(answer, dict):
-        raise _TemporaryError("its answer is not a JSON object")
-    return answer
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
-def _parsed_xml(body: bytes) -> dict[str, str]:
+def _parsed_xml(body: bytes) -> dict[str, Any]:
     """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
     import html
     import re
 
-    text = body.decode("utf-8", "replace")
-    if not re.fullmatch(r"\s*(<\?xml[^>]*\?>)?\s*<(\w+)[\s>].*</\2>\s*", text, re.DOTALL):
-        raise _TemporaryError("its answer is not XML")
-    fields = re.findall(r"<(\w+)>([^<]*)</\1>", text)
-    return {name: html.unescape(content) for name, content in fields}
+    text = body.decode("utf-8", "replace").strip()
+    if not re.fullmatch(r"(<\?[^>]*>)?\s*<(\w+)[\s>].*</\2>", text, re.DOTALL):
+        return {}
+    return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
 
 
-def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticCredentials:
-    values = [answer.get(field) for field in ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")]
+def _credentials_from(answer: Mapping[str, Any], token_field: str = "Token") -> StaticCredentials:
+    fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join(value for value in values if isinstance(value, str))
+        secrets = " ".join(str(answer.get(field)) for field in fields)
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
-    for field, value in zip(("AccessKeyId", "SecretAccessKey", token_field, "Expiration"), values):
-        if not isinstance(value, str) or not value:
+    for field in fields:
+        if not isinstance(answer.get(field), str) or not answer[field]:
             raise CredentialsError(f"its answer has no {field}")
     try:
-        return StaticCredentials(*values)  # type: ignore[arg-type]
+        return StaticCredentials(*(answer[field] for field in fields))
     except ConfigurationError as error:
         raise CredentialsError(f"its answer is malformed: {error}") from error
 
@@ -1692,13 +1681,6 @@ def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticC
 # redirect, and an end to everything by a deadline, which is a time of time.monotonic(). Only looking up a name and
 # reading a file may take longer: their callers wait no longer for that.
 
-# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
-_TEMPORARY_CODES = (
-    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
-    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException"),
-    *("IDPCommunicationError", "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException"),
-)
-
 
 class _TemporaryError(CredentialsError):
     """A failure that another attempt may mend: throttling, the network's, or the server's own."""
@@ -1706,6 +1688,14 @@ class _TemporaryError(CredentialsError):
 
 class _Unanswered(_TemporaryError):
     """There was no answer at all."""
+
+
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html, and STS's own
+_TEMPORARY_CODES = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException", "SlowDown"),
+    *("PriorRequestNotComplete", "TransactionInProgressException", "IDPCommunicationError"),
+)
 
 
 def _answer(
@@ -1717,48 +1707,47 @@ def _answer(
     attempts: int = 3,
     seconds: float | None = None,
     secrets: str = "",
-    hint: str = "",
-    through_proxy: bool = False,
+    sts: bool = False,
 ) -> _Parsed:
     """What ``parsed`` makes of the body of the first answer with status 200.
 
-    request: method, URL, headers and body. attempts: how many temporary failures are put up
-    with; their pause is random, so that a fleet does not try again all at once, and doubles.
-    seconds: the limit of one attempt; None for an even share of what is left.
-    secrets: what was sent, for no error to repeat. hint: goes to failures without an answer.
+    attempts: how often to ask, as long as failures are temporary; the pause before the next
+    is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
+    of one attempt; None for an even share of what is left. secrets: what was sent and no
+    error may repeat.
     """
     from urllib.parse import urlsplit
 
-    pause, host = 0.5, urlsplit(request[1]).netloc
+    pause = 0.5
     while True:
         now = time.monotonic()
-        limit = min(deadline, now + (seconds or (deadline - now) / attempts))
         try:
-            status, _, body = _exchange(request, environ, limit, through_proxy)
-            if status == 200:
-                return parsed(body)
-            raise _refusal(status, body, secrets)
+            end = min(deadline, now + (seconds or (deadline - now) / attempts))
+            status, _, body = _exchange(request, environ, end, through_proxy=sts)
+            if status != 200:
+                raise _refusal(status, body, secrets)
+            answer = parsed(body)
+            if not answer:
+                raise _TemporaryError("its answer is empty or malformed")
+            return answer
         except CredentialsError as error:
             attempts -= 1
             delay = pause * _random()
             if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
-                said = f"{host}: {error}{hint if isinstance(error, _Unanswered) else ''}"
-                raise type(error)(said) from error.__cause__
+                hint = " (from a subnet without a way out, STS takes a VPC endpoint)"
+                text = f"{urlsplit(request[1]).netloc}: {error}{hint if sts and isinstance(error, _Unanswered) else ''}"
+                raise type(error)(text) from error.__cause__
         time.sleep(delay)
         pause *= 2
 
 
 def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     """The error for an answer of another status than 200, with the server's own reason."""
-    said: Mapping[str, object] = {}
-    for parsed in (_parsed_json, _parsed_xml):
-        try:
-            said = said or parsed(body)
-        except CredentialsError:
-            continue
+    said = _parsed_json(body) or _parsed_xml(body)
     reason = _reason_in(said, secrets)
-    if not said and not body.lstrip().startswith((b"<", b"{")):  # the Pod Identity agent's is plain text
-        reason = _safe(body.decode("utf-8", "replace").strip().partition("\n")[0], secrets)
+    line = body.decode("utf-8", "replace").strip().partition("\n")[0]
+    if " " in line and not line.startswith(("<", "{")):  # the Pod Identity agent writes plain text; a word may be a key
+        reason = _safe(line, secrets)
     text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
@@ -1766,7 +1755,7 @@ def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _reason_in(answer: Mapping[str, object], secrets: str) -> str:
+def _reason_in(answer: Mapping[str, Any], secrets: str) -> str:
     """Code and message of an error, in whichever capitals services write them."""
     found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
     return _safe(": ".join(str(text) for text in found if text), secrets)
@@ -1784,17 +1773,12 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:300]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    key = re.search(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)
-    if key:
-        ends.append(key.start())
+    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)]
     return f"{text[: min(ends)]}…" if ends else text
 
 
 def _exchange(
-    request: _Request,
-    environ: Mapping[str, str],
-    deadline: float,
-    through_proxy: bool = False,
+    request: _Request, environ: Mapping[str, str], deadline: float, *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
     """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
     import http.client
@@ -1803,25 +1787,22 @@ def _exchange(
 
     method, url, headers, body = request
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if parts.scheme == "https" else None
-    proxy = _proxy_for(parts.netloc, environ) if through_proxy and context else None
-    address = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
-    via = f"the proxy {proxy.hostname}: " if proxy else ""
-    client = http.client.HTTPConnection(host, port)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
+    proxy = _proxy_for(parts.netloc, environ) if secure and through_proxy else None
     try:
-        with closing(client):
-            client.sock = _connect(_resolved(*address), deadline)
+        with closing(http.client.HTTPConnection(host, port)) as client:
+            client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
             if proxy:
-                _open_tunnel(client.sock, f"{host}:{port}", proxy, deadline)
-            via = ""
-            if context is not None:
-                client.sock.settimeout(_left(deadline))
-                client.sock = context.wrap_socket(client.sock, server_hostname=host)
+                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
             client.sock.settimeout(_left(deadline))
+            if context is not None:
+                client.sock = context.wrap_socket(client.sock, server_hostname=host)
+                client.sock.settimeout(_left(deadline))
+            target = url.partition(parts.netloc)[2] or "/"
             client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
-            with closing(_response(client.sock, method, deadline)) as response:
+            with _response(client.sock, method, deadline) as response:
                 content = response.read(_SIZE_LIMIT + 1)
                 if len(content) > _SIZE_LIMIT:
                     raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
@@ -1832,90 +1813,76 @@ def _exchange(
         raise
     except OSError as error:
         untrusted = hasattr(error, "verify_message")
+        via = f"through the proxy {proxy[0]}: " if proxy else ""
         raise (CredentialsError if untrusted else _Unanswered)(f"{via}{_reason(error)}") from error
     except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _Unanswered(f"{via}no HTTP answer ({type(error).__name__})") from None
+        raise _Unanswered(f"no HTTP answer ({type(error).__name__})") from None
 
 
 def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
-    """The response that has begun to come, each read of which ends by the deadline."""
+    """The response that has begun to come; each read of it ends by the deadline, however slowly bytes arrive."""
     import http.client
     from types import SimpleNamespace
 
     bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
     response = http.client.HTTPResponse(bounded, method=method)
-    response.begin()
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
     return response
 
 
-def _proxy_variable(environ: Mapping[str, str]) -> str:
-    return next((variable for variable in ("https_proxy", "HTTPS_PROXY") if (environ.get(variable) or "").strip()), "")
-
-
-def _proxy_for(netloc: str, environ: Mapping[str, str]) -> SplitResult | None:
-    """The proxy to reach this host through, if there is to be one."""
-    from urllib.parse import urlsplit
+def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
+    """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if not url:
+        return None
+    from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    variable = _proxy_variable(environ)
-    exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not variable or proxy_bypass_environment(netloc, {"no": exceptions}):
+    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
         return None
-    url = environ[variable]
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
-        if proxy.scheme == "http" and proxy.hostname and proxy.port != 0:
-            return proxy
+        if proxy.scheme == "http" and proxy.hostname:
+            login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
+            return proxy.hostname, proxy.port or 80, login
     except ValueError:
         pass
-    raise CredentialsError(f"{variable}: a proxy like http://host:port is wanted")
+    raise CredentialsError("HTTPS_PROXY: a proxy like http://host:port is wanted")
 
 
-def _open_tunnel(connection: socket, target: str, proxy: SplitResult, deadline: float) -> None:
+def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadline: float) -> None:
     """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
     from base64 import b64encode
-    from urllib.parse import unquote
 
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy.username is not None:
-        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        lines.append(f"Proxy-Authorization: Basic {b64encode(login.encode()).decode()}")
+    if proxy[2]:
+        lines.append(f"Proxy-Authorization: Basic {b64encode(proxy[2].encode()).decode()}")
     connection.settimeout(_left(deadline))
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    response = _response(connection, "CONNECT", deadline)
-    if response.status != 200:
-        hint = "; it wants a login, as in http://user:password@host:port" if response.status == 407 else ""
-        kind = _TemporaryError if response.status >= 500 else CredentialsError
-        raise kind(f"the proxy {proxy.hostname} answered with HTTP status {response.status}{hint}")
+    status = _response(connection, "CONNECT", deadline).status
+    if status != 200:
+        hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
+        kind = _TemporaryError if status >= 500 else CredentialsError
+        raise kind(f"the proxy {proxy[0]} answered with HTTP status {status}{hint}")
 
 
-def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | None = ()) -> str:
-    """``url``, if it may be asked for keys: https anywhere, http to loopback and the hosts given; None for any."""
-    from urllib.parse import urlsplit
+def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
+    """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
+    import re
 
-    malformed = CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted")
-    try:
-        parts = urlsplit("" if _flaw(url) else url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise malformed from None
-    if not host or parts.scheme not in ("http", "https"):
-        raise malformed
-    if "@" in parts.netloc:
-        raise CredentialsError(f"{variable}: a URL without user name and password is wanted")
-    plain_http_allowed = plain_http_hosts is None or host in plain_http_hosts or _is_loopback(host)
-    if parts.scheme == "http" and not plain_http_allowed:
+    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
+    if not found or int(found[4] or 0) > 65535:
+        raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
+    host = (found[2] or found[3]).lower()
+    agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+    if found[1].lower() == "http" and not (anywhere or host in agents or re.fullmatch(r"127(\.\d{1,3}){3}", host)):
         raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _left(deadline: float) -> float:
@@ -1937,18 +1904,16 @@ def _connect(addresses: list[Any], deadline: float) -> socket:
 
     failure = OSError()
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = None
         try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # such as where the kernel has no IPv6, which names resolve to all the same
-            failure = error
-            continue
-        try:
+            connection = socket.socket(family, kind, protocol)  # fails where the kernel has no IPv6, though names do
             connection.settimeout(_left(deadline) / (len(addresses) - tried))
             connection.connect(address)
             return connection
         except OSError as error:
-            connection.close()
             failure = error
+            if connection is not None:
+                connection.close()
     raise failure
 
 
@@ -1962,7 +1927,7 @@ def _tls_context(setting: str, ca_file: str | None) -> SSLContext:
 
 
 def _file_until(deadline: float, connection: socket) -> BufferedReader:
-    """The connection as a file, each read of which ends by the deadline, however slowly bytes arrive."""
+    """The connection as a file, each read of which ends by the deadline."""
     import io
 
     class Reader(io.RawIOBase):
@@ -1987,8 +1952,9 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    # By their names: without OpenSSL there is no module ssl to have them from.
-    if type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError", "ConnectionResetError", "BrokenPipeError"):
+    # By their names: a Python without OpenSSL has no module ssl to have them from.
+    closed = type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
+    if closed or isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return "the connection was closed"
     tls_reason = getattr(error, "reason", None)
     if tls_reason:
@@ -2695,10 +2661,10 @@ class _Check:
 
     def credentials(self) -> str:
         self.signed_with = self.generator._provider()
-        for variable in _PROFILES:
+        for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
             self.warnings += _causes("profile", variable=variable) if os.environ.get(variable) else []
         assumed = f"role {self.role}, assumed with " if self.role else ""
-        return f"{_described(self.signed_with)}, from {assumed}{_origin(os.environ)}"
+        return f"{_described(self.signed_with)}, from {assumed}{_origin(_settings(os.environ))}"
 
     def token(self) -> str:
         generator, endpoint = self.generator, self.endpoint
@@ -2808,29 +2774,24 @@ class _Check:
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
         import re
+        from urllib.parse import urlsplit
 
-        sts, region, limit = "STS", self.generator.region, min(self.timeout, 3.0)
-        deadline, timestamp = time.monotonic() + limit, _timestamp(time.time())
+        environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
+        sts, limit = "STS", min(self.timeout, 3.0)
+        deadline, params = time.monotonic() + limit, [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
         try:
-            endpoint = _sts_endpoint({**os.environ, "AWS_REGION": region}).rstrip("/")
-            scheme, _, host = endpoint.partition("://")
-            for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"):
-                if os.environ.get(variable, "").rstrip("/") == endpoint:
-                    sts = f"STS at {_safe(re.split(':[0-9]', host)[0])} ({variable})"
-            params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-            # As long as a token, so that STS takes a wrong clock as the cache does.
-            sign = _signer(self.signed_with, "sts", region, host, params, timestamp[:8], _TOKEN_LIFETIME)
-            url = f"{scheme}://{sign(timestamp)}"
+            url = _presigned_for_sts(self.signed_with, params, None, environ)
             self.secrets += f" {_secrets_in(url)}"
+            for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"):
+                if url.startswith(f"{environ.get(variable, '').rstrip('/')}/?"):
+                    sts = f"STS at {_safe(urlsplit(url).hostname or '')} ({variable})"
             request: _Request = ("GET", url, {}, None)
-            status, headers, body = _within(limit, lambda: _exchange(request, _settings(os.environ), deadline, True))
+            ask = lambda: _exchange(request, environ, deadline, through_proxy=True)
+            status, headers, body = _within(limit, ask)
         except (Error, TimeoutError) as error:
             reason = error if isinstance(error, Error) else _reason(error)
             raise Error(f"{sts} cannot be asked: {reason}") from error
-        try:
-            answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
-        except CredentialsError:
-            answer = {}
+        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
         code, message, arn = (answer.get(name, "") for name in ("Code", "Message", "Arn"))
         ahead = _seconds_ahead(headers)
         untimely = message.startswith(("Signature expired", "Signature not yet"))

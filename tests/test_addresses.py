@@ -6,7 +6,6 @@ import socket
 import time
 
 import pytest
-from support.examples import ACCESS_KEY, SECRET_KEY
 from support.loopback import Container
 from support.subject import iamcacheauth
 
@@ -87,12 +86,3 @@ def test_a_name_without_addresses(monkeypatch, container: Container):
     resolve_to(monkeypatch)
     with pytest.raises(iamcacheauth.CredentialsError, match=r": the connection failed \(OSError\)$"):
         iamcacheauth.EnvironmentCredentials(container.environ)()
-
-
-def test_check_says_that_a_name_has_no_address(monkeypatch, capsys):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    resolve_to(monkeypatch)
-    command = "check elasticache my-iam-user my-cache --region us-east-1 --endpoint localhost"
-    assert iamcacheauth.main(command.split()) == 1
-    assert "the connection failed" in capsys.readouterr().out

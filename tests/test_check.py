@@ -35,7 +35,7 @@ from support.subject import iamcacheauth
 from support.waiting import PATIENCE
 
 pytest_plugins = ["support.source_fixtures"]
-pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+pytestmark = [pytest.mark.commands, pytest.mark.usefixtures("watchdog", "resolver")]
 
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 ENDPOINT = "master.my-cache.abc123.use1.cache.amazonaws.com"
@@ -1129,3 +1129,12 @@ def test_interrupted(cache, check, capsys, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", interrupt)
     assert check("localhost", status=130) == SIGNED
+
+
+def test_a_name_without_addresses(monkeypatch, capsys):
+    for variable, value in KEYS.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    arguments = ["check", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
+    assert iamcacheauth.main(arguments) == 1
+    assert "the connection failed" in capsys.readouterr().out

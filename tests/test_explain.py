@@ -20,9 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.readme import README, blocks
 from support.subject import iamcacheauth
 from support.vector_files import FOLDER, load
-from test_readme import README, blocks
+
+pytestmark = pytest.mark.commands
 
 NOW = NOON + 60
 SERVERLESS = ("ResourceType", "ServerlessCache")

@@ -620,5 +620,13 @@ def test_instance_metadata_timeout(imds):
 # --- the real addresses ---
 
 
+LINK_LOCAL = Path(__file__).parent / "support" / "link_local.py"
+
+
 def test_link_local_addresses():
-    run_pytest_in_namespace(Path(__file__).parent / "support" / "link_local.py")
+    run_pytest_in_namespace(LINK_LOCAL, "not commands")
+
+
+@pytest.mark.commands
+def test_link_local_addresses_on_the_command_line():
+    run_pytest_in_namespace(LINK_LOCAL, "commands")
