@@ -2097,9 +2097,9 @@ doubt: not serverless => The endpoint is not of a serverless cache: leave out --
 doubt: name => The endpoint is that of {endpoint.name}, but the token is signed for {generator.name}.
 doubt: region => The endpoint is in {endpoint.region}, but the token is signed for {generator.region}.
 doubt: no TLS => Endpoints of this form belong to caches without encryption in transit, which IAM needs.
-refused: unasked => STS, which could not be asked, would have told if this machine's clock is wrong (it says {now}), or
-        if the keys or their session have expired, were deleted or do not belong together. Compare the clock with
-        another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out.
+refused: untold => STS has not told whose credentials these are, nor whether this machine's clock is wrong (it says
+        {now}), or the keys or their session have expired, were deleted or do not belong together. Compare the clock
+        with another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out.
 refused: unknown => IAM does not let the identity behind these credentials connect: its policy has to allow
         {service}:Connect on both {cache} and {user}.
 refused: known => IAM does not let {who} connect: attach the policy below to it.
@@ -2757,7 +2757,7 @@ class _Check:
         try:
             self.connection.settimeout(self.timeout)
             self.connection.sendall(request)
-            line = _file_until(deadline, self.connection).readline(1024).decode("latin-1")
+            line = _file_until(deadline, self.connection).readline(1024).decode("utf-8", "replace")
         except OSError as error:
             raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
         if line == f"{wanted}\r\n" or (wanted == "$" and line.startswith("$")):
@@ -2824,7 +2824,7 @@ class _Check:
             kind, cache, user = "cluster", f"cluster/{generator.name}", f"user/{generator.user}"
         facts = {"service": service, "cache": cache, "user": user, "name": generator.user, "now": _utc(time.time())}
         facts.update(kind="cluster" if kind == "cluster" else "cache", who=self.who, account=self.account)
-        causes = [] if self.who else _causes("refused: unasked", **facts)
+        causes = [] if self.who else _causes("refused: untold", **facts)
         causes += self.doubts
         for cause, likely in (
             ("known" if self.who else "unknown", True),

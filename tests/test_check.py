@@ -13,8 +13,10 @@ import socket
 import ssl
 import sys
 import textwrap
+import threading
 import time
 from urllib.parse import parse_qsl, unquote
+from xml.sax.saxutils import escape
 
 import pytest
 from support.checking import ROLE, SESSION, CallerIdentity, comparable
@@ -71,10 +73,10 @@ ACCOUNT = (
 ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
 CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it."
 ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM."
-UNASKED = (
-    "STS, which could not be asked, would have told if this machine's clock is wrong (it says 2026-01-02T12:00:00Z), or"
-    " if the keys or their session have expired, were deleted or do not belong together. Compare the clock with"
-    " another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out."
+UNTOLD = (
+    "STS has not told whose credentials these are, nor whether this machine's clock is wrong (it says"
+    " 2026-01-02T12:00:00Z), or the keys or their session have expired, were deleted or do not belong together. Compare"
+    " the clock with another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out."
 )
 UNKNOWN = (
     "IAM does not let the identity behind these credentials connect: its policy has to allow elasticache:Connect on"
@@ -302,6 +304,39 @@ What may have caused this, the most likely first:
     assert check("nowhere.example", environ={**SESSION, "AWS_SESSION_TOKEN": ""}) == expected
 
 
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_a_profile_is_not_read(check, variable):
+    warning = (
+        f"{variable} is set, and is not read: the credentials are those above. To use the profile instead:"
+        ' eval "$(aws configure export-credentials --format env)"'
+    )
+    shown = textwrap.fill(warning, 96, initial_indent="  warning: ", subsequent_indent=" " * 11)
+    output = check("nowhere.example", environ={**KEYS, variable: "work"})
+    assert output.startswith(f"{SIGNED.splitlines()[0]}\n{shown}\n{SIGNED.splitlines()[1]}\n")
+
+
+def test_a_role(cache, check):
+    """The credentials that STS gives for it sign the token, and are described as the role's."""
+    cache.replies(b"+OK\r\n", b"+PONG\r\n", b"-ERR\r\n")
+    issued = {
+        "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
+        "SecretAccessKey": SECRET_KEY,
+        "SessionToken": "assumed",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }
+    body = "".join(f"<{name}>{text}</{name}>" for name, text in issued.items())
+    with Cache(after_the_command(reply(200, f"<R>{body}</R>"))) as sts:
+        environ = {**KEYS, "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.server_address[1]}"}
+        options = ["--role-arn", "arn:aws:iam::210987654321:role/cache", "--external-id", "of-ours"]
+        output = check(cache, *options, environ=environ, status=0)
+    seen = (
+        "ASIA…MPLE, temporary, until 2099-01-01T00:00:00Z, from role arn:aws:iam::210987654321:role/cache, assumed with"
+        " static keys (AWS_ACCESS_KEY_ID)"
+    )
+    assert output.startswith(row("credentials", "ok", seen))
+    assert "X-Amz-Security-Token=assumed" in cache.commands[0][2]
+
+
 # --- the endpoint, compared with the arguments ---
 
 NO_TLS_FORM = "Endpoints of this form belong to caches without encryption in transit, which IAM needs."
@@ -313,6 +348,7 @@ MATCHING = {
         "my-cache-001.my-cache.abc123.use1.cache.amazonaws.com",
         "my-cache-0002-001.my-cache.abc123.use1.cache.amazonaws.com",
         "MASTER.My-Cache.abc123.use1.cache.amazonaws.com:6380",
+        "master.my-cache.123456.use1.cache.amazonaws.com",
     ],
     "serverless": [
         "my-cache-x2e9hv.serverless.use1.cache.amazonaws.com",
@@ -550,6 +586,94 @@ def test_no_way_to_any_of_the_addresses(check, monkeypatch, resolver):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: 2 * resolver(*arguments, **options))
     seen = "127.255.255.255, 127.255.255.255 port 6379: Network is\n                                unreachable"
     assert check("127.255.255.255") == f"{SIGNED}connect     FAILED      0.1 ms  {seen}\n{NO_ANSWER}"
+
+
+def test_the_endpoint_is_resolved_once(cache, check, resolver):
+    cache.faults["connection"] = itertools.repeat(plaintext)
+    check(cache)
+    assert resolver.asked == [("localhost", cache.server_address[1])]
+
+
+def test_a_resolver_that_takes_its_time(check, monkeypatch):
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(PATIENCE) and [])
+    try:
+        started = time.monotonic()
+        output = check("localhost", "--timeout", "0.4")
+        assert time.monotonic() - started < 0.4 * 1.25 + 1  # the machine has other things to do as well
+    finally:
+        answered.set()
+    seen = row("connect", "FAILED", "localhost: no answer from the resolver within 0.4 s")
+    assert output == SIGNED + seen + listed(
+        "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
+        "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
+    )
+
+
+PUBLIC = "my-cache-x2e9hv.public.serverless.use1.cache.amazonaws.com"
+
+
+def test_a_public_endpoint_that_does_not_resolve(check):
+    """Nor does anything else speak of VPCs, where there is none; the case of WRONGPASS is in the other suite."""
+    output = check(PUBLIC, "--serverless")
+    expected = row("connect", "FAILED", f"{PUBLIC}: the host name does not resolve")
+    cause = "The endpoint is mistyped, or its cache was deleted: compare it with the console."
+    assert output.endswith(expected + listed(cause))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, what a broadcast address leads to differs")
+def test_no_way_to_a_public_endpoint(check, monkeypatch, resolver):
+    address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.255.255.255", 6379))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+    output = check(PUBLIC, "--serverless")
+    assert output.endswith(
+        row("connect", "FAILED", "127.255.255.255 port 6379: Network is unreachable")
+        + listed(
+            "A firewall between here and the internet drops connections to this port: it has to let them out.",
+            "This machine has no way to the internet, as in a private subnet without a NAT gateway.",
+        )
+    )
+
+
+def test_a_public_endpoint_with_another_version_of_tls(cache, check, resolver):
+    resolver.routes[PUBLIC, 6379] = cache
+    cache.faults["connection"] = itertools.repeat(after_the_command(reply(400, "no")))
+    output = check(PUBLIC, "--serverless")
+    assert output.endswith(
+        row("tls", "FAILED", "no TLS here: TLS failed: …")
+        + listed(
+            "A public endpoint, of a serverless cache with Valkey 9, takes TLS 1.3 only, which this Python or something"
+            " between here and the cache does not speak.",
+            "What answers is not ElastiCache: compare host and port with the console.",
+        )
+    )
+
+
+# --- all out of AWS's own host name ---
+
+
+@pytest.mark.parametrize("port", ["", ":6379"])
+def test_check_endpoint(cache, capsys, monkeypatch, resolver, port):
+    resolver.routes[ENDPOINT, 6379] = cache
+    cache.replies(b"+OK\r\n", b"+PONG\r\n", b"-ERR\r\n", certificate="endpoint.pem")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    arguments = ["check", "endpoint", "my-iam-user", f"{ENDPOINT}{port}", "--ca-file", str(AUTHORITY / "endpoint.pem")]
+    assert iamcacheauth.main(arguments) == 0
+    stdout, stderr = capsys.readouterr()
+    seen = f"TLSv1.3, certificate until 2099-12-31 for *.{ENDPOINT.partition('.')[2]} and 1 more"
+    assert (comparable(stdout), stderr) == (CONNECTED + row("tls", "ok", seen) + LOGGED_IN, "")
+
+
+@pytest.mark.parametrize("endpoint", ["cache.example:6379", "10.0.0.1", "redis://a", "hunter2", ""])
+@pytest.mark.parametrize("command", ["token", "check"])
+def test_an_alias_needs_the_longer_form(capsys, command, endpoint):
+    assert iamcacheauth.main([command, "endpoint", "my-iam-user", endpoint, "--region", "us-east-1"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "iamcacheauth: HOST[:PORT]: AWS's own host name is wanted, like master.my-cache.abc123.use1.cache.amazonaws.com"
+        "; for an alias, an address or a tunnel, use 'elasticache USER CACHE' or 'memorydb USER CLUSTER' instead\n",
+    )
 
 
 # --- TLS ---
@@ -808,6 +932,138 @@ The server does not take this AUTH, and says why.
     assert check(cache, environ=SESSION) == expected
 
 
+UNAVAILABLE = (
+    "IAM is down, logins are throttled, or the engine is overloaded: this answer does not tell which. Log in less"
+    " often, try again after growing pauses, and look at the metric {} and the AWS Health Dashboard."
+)
+GOES_ON = "A connection that gets this when it renews its login goes on until its 12 hours are over."
+OUTAGES = {
+    "ERR service is not available": UNAVAILABLE,
+    "ERR IAM Authentication service is not available.": "IAM is down: try again after growing pauses, and look at the"
+    f" AWS Health Dashboard. {GOES_ON}",
+    "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections open, log in less"
+    f" often, try again after growing pauses, and look at the metric {{}}. {GOES_ON}",
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "metric"), [("elasticache", "IamAuthenticationThrottling"), ("memorydb", "AuthenticationFailures")]
+)
+@pytest.mark.parametrize(("error", "explanation"), OUTAGES.items())
+def test_what_the_service_says_of_itself(cache, check, service, metric, error, explanation):
+    cache.replies(f"-{error}\r\n".encode())
+    output = check(cache, service=service)
+    assert output.endswith(row("auth", "FAILED", error) + listed(explanation.format(metric)))
+
+
+def test_a_cluster(cache, check):
+    cache.replies(b"+OK\r\n", b"+PONG\r\n", b"$23\r\ncluster_state:ok\r\n")
+    follows = (
+        "a cluster: use a cluster client (RedisCluster); keys of one command have to share a slot (else CROSSSLOT), and"
+        " there is no database but 0"
+    )
+    assert check(cache, status=0) == SECURED + LOGGED_IN + row("cluster", "ok", follows)
+    assert cache.commands[2] == ["CLUSTER", "INFO"]
+
+
+@pytest.mark.parametrize("answer", [b"-NOPERM this user has no permissions\r\n", b"", b"+OK\r\n"])
+def test_a_cluster_that_may_not_be_asked(cache, check, answer):
+    """No fault, and nothing to say."""
+    cache.replies(b"+OK\r\n", b"+PONG\r\n", answer)
+    assert check(cache, *([] if answer else ["--timeout", "0.5"]), status=0) == SECURED + LOGGED_IN
+
+
+# --- answers that repeat what they were asked, with control characters ---
+
+CONTROL = "\x1b[2J\x07\x9b\u202e\u2028 "
+
+
+def everything_in(*texts):
+    """What one who repeats may know: the texts, decoded as well, between control characters."""
+    return CONTROL + CONTROL.join([*texts, *map(unquote, texts)]) + CONTROL
+
+
+@pytest.mark.parametrize(("step", "answers"), [("auth", []), ("ping", [b"+OK\r\n"])])
+def test_a_cache_that_repeats_all_that_it_was_told(cache, check, step, answers):
+    def talk(connection):
+        told = []
+        with connection.makefile("rb") as commands:
+            for answer in [*answers, None]:
+                told += read_command(commands)
+                error = f"-{CONTROL}ERR {everything_in(*told)}\r\n"
+                connection.sendall(answer or error.encode())
+            commands.read()
+
+    cache.tls(talk)
+    output = check(cache, environ=SESSION)
+    assert all(map(str.isprintable, output.splitlines()))
+    seen = (
+        "[2J ERR [2J AUTH [2J my-iam-user [2J"
+        " my-cache/?Action=connect&User=my-iam-user&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-…"
+    )
+    says_why = f"The server does not take this {step.upper()}, and says why."
+    assert output.endswith(row(step, "FAILED", seen) + listed(says_why))
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "seen"),
+    [
+        (200, "Type", ROLE),
+        (200, "Arn", "Denied No."),
+        (403, "Code", "Denied [2J {} No."),
+        (403, "Message", "Denied No. [2J {}"),
+        (403, "Arn", "Denied No."),
+    ],
+)
+def test_an_sts_that_repeats_all_that_it_was_told(refused, sts, status, field, seen):
+    """In its headers as well."""
+
+    def repeating(connection):
+        query = sts.requests[-1].target.partition("?")[2]
+        told = escape(everything_in(query, SECRET_KEY))
+        fields = {"Arn": ROLE, "Code": "Denied", "Message": "No."}
+        fields[field] = f"{fields.get(field, '')} {told}".strip()
+        body = "".join(f"<{name}>{text}</{name}>" for name, text in fields.items())
+        reply(status, f"<R>{body}</R>", f"Date: {query}", f"X-{query}: {query}")(connection)
+
+    sts.faults["identity"] = iter([repeating])
+    after = refused(sts.environ)
+    assert all(map(str.isprintable, after.splitlines()))
+    if seen == ROLE:
+        assert after.startswith(row("identity", "ok", f"{ROLE}, says {STS}"))
+    else:
+        repeated = "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-…"
+        causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+        assert after == row("identity", "FAILED", f"{STS}: {seen.format(repeated)}") + causes
+
+
+def test_a_certificate_whose_name_is_hostile(cache, check):
+    """It holds escape sequences, and a session token that its owner was told before."""
+    cache.replies(b"+OK\r\n", b"+PONG\r\n", b"-ERR\r\n", certificate="hostile.pem")
+    output = check(cache, environ=SESSION, trust=str(AUTHORITY / "hostile.pem"), status=0)
+    assert output.splitlines()[3] == (
+        "tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for [2J name… and 1 more"
+    )
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:sts::123456789012:assumed-role", "arn:aws:iam::123456789012:root"])
+def test_an_arn_without_a_name(refused, sts, arn):
+    sts.faults["identity"] = iter([reply(200, f"<R><Arn>{arn}</Arn></R>")])
+    causes = listed(
+        f"IAM does not let {arn} connect: attach the policy below to it.", USER, ACCOUNT, ALIAS, CONDITION, ENGINE
+    )
+    assert refused(sts.environ) == row("identity", "ok", f"{arn}, says {STS}") + causes + POLICY
+
+
+@pytest.mark.parametrize(
+    "arn", ["role", ":::::", "arn:aws:sts::12345678901:assumed-role/a/b", f"{ROLE}\u0661", "arn:aws:iam::"]
+)
+def test_an_arn_that_is_none(refused, sts, arn):
+    sts.faults["identity"] = iter([reply(200, f"<R><Arn>{arn}</Arn></R>")])
+    causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+    assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: HTTP status 200") + causes
+
+
 # --- WRONGPASS: whose credentials are these? ---
 
 
@@ -864,7 +1120,7 @@ tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for
                                 *.my-cache.abc123.use1.cache.amazonaws.com and 1 more
 auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
 {row("identity", "FAILED", f"{STS} cannot be asked: Connection refused")}\
-{listed(UNASKED, UNKNOWN, USER, CONDITION, ENGINE)}"""
+{listed(UNTOLD, UNKNOWN, USER, CONDITION, ENGINE)}"""
     environ = {**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}
     assert check(ENDPOINT, environ=environ, trust=str(AUTHORITY / "endpoint.pem")) == expected
 
@@ -956,7 +1212,7 @@ def test_sts_cannot_be_asked(refused, answers, reason):
         after = refused(environ, *patience_until(reason))
     expected = row("identity", "FAILED", f"{STS} cannot be asked: {reason}")
     assert re.sub(r"TLS\s+failed: [a-z0-9 ]+", "TLS\n" + " " * 32 + "failed: …", after) == expected + listed(
-        UNASKED, UNKNOWN, USER, ALIAS, CONDITION, ENGINE
+        UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE
     )
 
 
@@ -1050,7 +1306,7 @@ INCONCLUSIVE = {
 @pytest.mark.parametrize(("answer", "seen"), INCONCLUSIVE.values(), ids=INCONCLUSIVE)
 def test_sts_says_nothing_of_use(refused, sts, answer, seen):
     sts.faults["identity"] = iter([answer])
-    causes = listed(UNASKED, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+    causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
     assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: {seen}") + causes
 
 

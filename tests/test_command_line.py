@@ -114,6 +114,7 @@ positional arguments:
   SERVICE
     elasticache  for ElastiCache
     memorydb     for MemoryDB
+    endpoint     for either, by the host name that AWS shows
 options:
   -h, --help     show this help message and exit
 """
@@ -124,7 +125,6 @@ positional arguments:
 options:
   -h, --help              show this help message and exit
   --serverless            for ElastiCache Serverless
-  --region REGION         such as us-east-1
 """
 OF_MEMORYDB = """
 positional arguments:
@@ -132,13 +132,32 @@ positional arguments:
   CLUSTER                 cluster's name
 options:
   -h, --help              show this help message and exit
-  --region REGION         such as us-east-1
 """
+OF_ENDPOINT = """
+positional arguments:
+  USER                    user id or user name
+  HOST[:PORT]             host name as AWS shows it; the port is 6379 unless given
+options:
+  -h, --help              show this help message and exit
+"""
+OF_BOTH = """
+  --region REGION         such as us-east-1
+  --role-arn ARN          role to assume first, such as one of the cache's account
+  --external-id ID        what the role's trust policy demands
+"""
+OF_TOKEN = f"""{OF_BOTH}
+  --file PATH             write the token there instead, as a whole, readable for the owner only
+  --every SECONDS         write a new one so often, until ended; less than 900
+"""
+OF_ITS_ENDPOINT = "--endpoint HOST[:PORT]  the port is 6379 unless given"
 OF_CHECK = """
-  --endpoint HOST[:PORT]  the port is 6379 unless given
+  --server-name NAME      the cache's own host name, where the endpoint is a tunnel to it
   --ca-file FILE          certificates to trust instead of the system's, PEM
   --timeout SECONDS       limit of each step (5)
 """
+USAGE_OF_BOTH = "[--region REGION] [--role-arn ARN] [--external-id ID]"
+USAGE_OF_TOKEN = f"{USAGE_OF_BOTH} [--file PATH] [--every SECONDS]"
+USAGE_OF_CHECK = "[--server-name NAME] [--ca-file FILE] [--timeout SECONDS]"
 HELP = {
     "": """[-h] [--version] COMMAND ...
 Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
@@ -152,14 +171,16 @@ options:
   --version   show program's version number and exit
 Credentials and, without --region, the region come from the AWS_ variables of the environment.""",
     "token": f"[-h] SERVICE ... {SERVICES}",
-    "token elasticache": f"[-h] [--serverless] [--region REGION] USER CACHE {OF_ELASTICACHE}",
-    "token memorydb": f"[-h] [--region REGION] USER CLUSTER {OF_MEMORYDB}",
+    "token elasticache": f"[-h] [--serverless] {USAGE_OF_TOKEN} USER CACHE {OF_ELASTICACHE} {OF_TOKEN}",
+    "token memorydb": f"[-h] {USAGE_OF_TOKEN} USER CLUSTER {OF_MEMORYDB} {OF_TOKEN}",
+    "token endpoint": f"[-h] {USAGE_OF_TOKEN} USER HOST[:PORT] {OF_ENDPOINT} {OF_TOKEN}",
     "explain": "[-h] options: -h, --help show this help message and exit",
     "check": f"[-h] SERVICE ... {SERVICES}",
-    "check elasticache": f"""[-h] [--serverless] [--region REGION]
---endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CACHE {OF_ELASTICACHE} {OF_CHECK}""",
-    "check memorydb": f"""[-h] [--region REGION]
---endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CLUSTER {OF_MEMORYDB} {OF_CHECK}""",
+    "check elasticache": f"""[-h] [--serverless] {USAGE_OF_BOTH} --endpoint HOST[:PORT] {USAGE_OF_CHECK}
+USER CACHE {OF_ELASTICACHE} {OF_BOTH} {OF_ITS_ENDPOINT} {OF_CHECK}""",
+    "check memorydb": f"""[-h] {USAGE_OF_BOTH} --endpoint HOST[:PORT] {USAGE_OF_CHECK}
+USER CLUSTER {OF_MEMORYDB} {OF_BOTH} {OF_ITS_ENDPOINT} {OF_CHECK}""",
+    "check endpoint": f"[-h] {USAGE_OF_BOTH} {USAGE_OF_CHECK} USER HOST[:PORT] {OF_ENDPOINT} {OF_BOTH} {OF_CHECK}",
 }
 
 
