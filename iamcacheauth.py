@@ -2288,29 +2288,31 @@ def _run_token(options: Any) -> int:
 
     path, every = options.file, options.every
     if every is not None and (path is None or not 0 < every < _TOKEN_LIFETIME):
-        raise ConfigurationError(
-            f"--every: seconds, less than the {_TOKEN_LIFETIME} of a token, are wanted, and --file"
-        )
+        raise ConfigurationError(f"--every: less than the {_TOKEN_LIFETIME} seconds of a token are wanted, with --file")
     generator = _generator(options)
     if path is None:
         _output(generator.token())
-        return 0
-    if every is None:
+    elif every is None:
         _write_token(generator, path)
-        return 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        while True:
-            pause = min(every, 10.0)  # until credentials are there, or those that would not live until the next time
-            try:  # are renewed
-                expiration = _write_token(generator, path)
-                pause = every if expiration is None or expiration > time.time() + every else pause
-            except (Error, OSError) as error:
-                _failed(error, 1)
-            time.sleep(pause)
-    except KeyboardInterrupt:
-        return 0
+    else:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for number in before:
+                signal.signal(number, signal.default_int_handler)
+            while True:
+                pause = min(every, 10.0)  # until there are credentials, or such as live longer
+                try:
+                    expiration = _write_token(generator, path)
+                    pause = every if expiration is None or expiration > time.time() + every else pause
+                except (Error, OSError) as error:
+                    _failed(error, 1)
+                time.sleep(pause)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return 0
 
 
 def _write_token(generator: TokenGenerator, path: str) -> float | None:
@@ -2323,8 +2325,9 @@ def _write_token(generator: TokenGenerator, path: str) -> float | None:
         with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(token)  # without a line break, which some clients would take for a part of it
         os.replace(draft, path)
-    except OSError as error:  # which quotes the path: by mistake, that may be a token
-        raise OSError(f"--file: it cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # which quotes the path: by mistake, that may be a token
+        reason = getattr(error, "strerror", "no file has such a name")
+        raise OSError(f"--file: it cannot be written: {reason}") from None
     finally:
         if os.path.lexists(draft):
             os.unlink(draft)
