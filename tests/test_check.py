@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from support.checking import ROLE, SESSION, CallerIdentity, comparable
+from support.checking import listed as shown
 from support.examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
 from support.loopback import (
     AUTHORITY,
@@ -92,14 +93,7 @@ def row(step, outcome, seen):
 
 
 def listed(*causes):
-    """Causes as they are shown."""
-    if len(causes) == 1:
-        return f"\n{textwrap.fill(causes[0], 96, break_on_hyphens=False)}\n"
-    numbered = (
-        textwrap.fill(f"{number}. {cause}", 96, subsequent_indent="   ", break_on_hyphens=False)
-        for number, cause in enumerate(causes, 1)
-    )
-    return f"{MAY_HAVE_CAUSED_THIS}{chr(10).join(numbered)}\n"
+    return f"\n{shown(MAY_HAVE_CAUSED_THIS.strip(), *causes)}\n"
 
 
 def policy(cache, user, action="elasticache:Connect"):
@@ -310,9 +304,9 @@ def test_a_profile_is_not_read(check, variable):
         f"{variable} is set, and is not read: the credentials are those above. To use the profile instead:"
         ' eval "$(aws configure export-credentials --format env)"'
     )
-    shown = textwrap.fill(warning, 96, initial_indent="  warning: ", subsequent_indent=" " * 11)
+    warned = textwrap.fill(warning, 96, initial_indent="  warning: ", subsequent_indent=" " * 11)
     output = check("nowhere.example", environ={**KEYS, variable: "work"})
-    assert output.startswith(f"{SIGNED.splitlines()[0]}\n{shown}\n{SIGNED.splitlines()[1]}\n")
+    assert output.startswith(f"{SIGNED.splitlines()[0]}\n{warned}\n{SIGNED.splitlines()[1]}\n")
 
 
 def test_a_role(cache, check):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import calendar
 import hashlib
+import hmac
 import html
 import io
 import itertools
@@ -12,13 +13,13 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import time
 from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.checking import listed as shown
 from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
 from support.readme import README, blocks
 from support.subject import iamcacheauth
@@ -80,12 +81,7 @@ def without(*names):
 
 
 def listed(*problems):
-    """Several problems as they are shown."""
-    lines = (
-        textwrap.fill(f"{number}. {problem}", 96, subsequent_indent="   ", break_on_hyphens=False)
-        for number, problem in enumerate(problems, 1)
-    )
-    return "\n".join(["What is wrong, the most certain first:", *lines])
+    return shown("What is wrong, the most certain first:", *problems)
 
 
 def reordered(token):
@@ -527,6 +523,207 @@ def test_what_the_readme_shows():
         timestamp="20260102T030405Z",
     )
     assert explained(token, calendar.timegm((2026, 1, 2, 3, 4, 47)))[1] == shown
+
+
+# --- is the signature right? ---
+
+RIGHT = "signature    right for the keys in this environment\n"
+NOT_RIGHT = "signature    not right for the keys in this environment\n"
+OTHER_KEY = (
+    "Another secret key than this environment's made the signature, or the token was changed after that. Make one here"
+    " with the token command, and compare."
+)
+EMPTY_HASH = hashlib.sha256(b"").hexdigest()
+
+
+def encoded(pairs, quoting=lambda text: quote(text, safe="")):
+    return [f"{quoting(name)}={quoting(value)}" for name, value in pairs]
+
+
+def hand_made(
+    start="my-cache/",
+    host="my-cache",
+    method="GET",
+    path="/",
+    canonical=lambda pairs: sorted(encoded(pairs)),
+    payload=EMPTY_HASH,
+    timestamp="20260102T120000Z",
+    day="20260102",
+    added=(),
+    credentials=PERMANENT,
+    expires="900",
+):
+    """A token of somebody's own signer, which makes mistakes on demand; what is ``added`` is not signed."""
+    scope = "20260102/us-east-1/elasticache/aws4_request"
+    session_token = [("X-Amz-Security-Token", credentials.token)] if credentials.token else []
+    pairs = [
+        ("Action", "connect"),
+        ("User", "my-iam-user"),
+        ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+        ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+        ("X-Amz-Date", "20260102T120000Z"),
+        ("X-Amz-Expires", expires),
+        ("X-Amz-SignedHeaders", "host"),
+        *session_token,
+    ]
+    query = "&".join(canonical([pair for pair in pairs if pair[0] not in added]))
+    request = f"{method}\n{path}\n{query}\nhost:{host}\n\nhost\n{payload}"
+    text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in (day, "us-east-1", "elasticache", "aws4_request", text):
+        key = hmac.new(key, part.encode(), "sha256").digest()
+    return f"{start}?{'&'.join([*encoded(pairs), f'X-Amz-Signature={key.hex()}'])}"
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """The keys in the environment: the permanent ones, or the temporary ones if called."""
+
+    def use(credentials):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_key)
+        if credentials.token:
+            monkeypatch.setenv("AWS_SESSION_TOKEN", credentials.token)
+
+    use(PERMANENT)
+    return use
+
+
+@pytest.mark.parametrize("credentials", [PERMANENT, TEMPORARY], ids=["permanent", "temporary"])
+@pytest.mark.parametrize("make", [signed, hand_made], ids=["ours", "another signer"])
+def test_a_right_signature(keys, credentials, make):
+    keys(credentials)
+    claims = claiming(access_key="ASIA…MPLE, temporary") if credentials.token else CLAIMS
+    assert explained(make(credentials=credentials)) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")
+    assert explained(reordered(make(credentials=credentials))) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")
+
+
+def test_an_honest_lifetime_that_is_shorter(keys):
+    claims = claiming(valid_until="2026-01-02T12:14:59Z, 13 min 59 s left")
+    assert explained(hand_made(expires="899")) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"AWS_SECRET_ACCESS_KEY": SECRET_KEY}, {"AWS_ACCESS_KEY_ID": ACCESS_KEY}, {"AWS_ACCESS_KEY_ID": "AKIA"}],
+)
+def test_keys_that_are_not_those_of_the_token(monkeypatch, environ):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert explained(hand_made(method="POST")) == (0, f"{CLAIMS}\n{NOTHING}\n")
+
+
+SPELLED = "The signature is right, but it is one for another spelling of the start. Write the token as it was signed:"
+
+
+@pytest.mark.parametrize(
+    ("start", "cache"),
+    [
+        ("my-cache", "my-cache"),
+        ("my-cache//", "my-cache"),
+        ("My-Cache/", "My-Cache"),
+        ("my-cache:443/", "my-cache:443"),
+        ("my-cache:80/", "my-cache:80"),
+    ],
+)
+def test_only_the_spelling_differs(keys, start, cache):
+    """As botocore signs them, of which at least one was seen to log in."""
+    says = listed(f"{SPELLED} my-cache/?Action=connect&…")
+    assert explained(hand_made(start)) == (1, f"{claiming(cache=cache)}{RIGHT}\n{says}\n")
+
+
+SIGN_HASH = "Sign the SHA-256 of an empty payload."
+MISTAKES = {
+    "UNSIGNED-PAYLOAD": (
+        {"payload": "UNSIGNED-PAYLOAD"},
+        f"It was signed with UNSIGNED-PAYLOAD as the payload's hash. {SIGN_HASH}",
+    ),
+    "no hash": ({"payload": ""}, f"It was signed with nothing as the payload's hash. {SIGN_HASH}"),
+    "POST": ({"method": "POST"}, "It was signed as a POST request. Sign a GET request."),
+    "no path": ({"path": ""}, "It was signed without a path. Sign for the path '/'."),
+    "two slashes": ({"path": "//"}, "It was signed for the path '//'. Sign for the path '/'."),
+    "unsorted": (
+        {"canonical": lambda pairs: reversed(encoded(pairs)), "reorder": True},
+        "Its parameters were not sorted for signing. Sort the canonical query by name.",
+    ),
+    "encoded twice": (
+        {"canonical": lambda pairs: sorted(encoded(pairs, lambda text: quote(quote(text, safe=""), safe="")))},
+        "Its parameters were percent-encoded twice for signing. Encode them once.",
+    ),
+    "not encoded": (
+        {"canonical": lambda pairs: sorted(encoded(pairs, str))},
+        "Its parameters were not percent-encoded for signing. Encode them once.",
+    ),
+    "small letters": (
+        {"canonical": lambda pairs: sorted(encoded((n.lower() if "Token" in n else n, v) for n, v in pairs))},
+        "It was signed for X-Amz-Security-Token in small letters. Sign it in AWS's.",
+    ),
+    "port": ({"host": "my-cache:6379"}, "It was signed for the name with a port. Sign for the name alone."),
+    **{
+        f"{name} added": ({"added": [name]}, f"{name} was added after signing. Sign with it.")
+        for name in ("User", "X-Amz-Expires", "X-Amz-Security-Token")
+    },
+    **{
+        f"at {timestamp}": (
+            {"timestamp": timestamp},
+            "It was signed for another second than X-Amz-Date says. Read the clock once.",
+        )
+        for timestamp in ("20260102T115958Z", "20260102T120001Z")
+    },
+    **{
+        f"on {day}": ({"day": day}, "Its key is for another day than X-Amz-Credential says. Read the clock once.")
+        for day in ("20260101", "20260103")
+    },
+    "another secret key": (
+        {"credentials": iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY[::-1], SESSION_TOKEN)},
+        OTHER_KEY,
+    ),
+    "two mistakes": ({"method": "POST", "path": ""}, OTHER_KEY),
+}
+
+
+@pytest.mark.parametrize(("made", "mistake"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_of_a_hand_made_signer(keys, made, mistake):
+    keys(TEMPORARY)
+    made = {"credentials": TEMPORARY, **made}
+    token = reordered(hand_made(**made)) if made.pop("reorder", False) else hand_made(**made)
+    says = listed(mistake)
+    claims = claiming(access_key="ASIA…MPLE, temporary")
+    assert explained(token) == (1, f"{claims}{NOT_RIGHT}\n{says}\n")
+
+
+def test_a_signature_for_what_is_wrong_otherwise(keys):
+    """It is right for what the token says."""
+    says = "It is signed for an endpoint. Sign for the cache's name."
+    token = hand_made("cache.example/", host="cache.example")
+    assert explained(token) == (1, f"{claiming(cache='cache.example')}{RIGHT}\n{says}\n")
+    says = "The cache's name has capitals. AWS keeps it in lower case: sign for that."
+    token = hand_made("My-Cache/", host="My-Cache")
+    assert explained(token) == (1, f"{claiming(cache='My-Cache')}{RIGHT}\n{says}\n")
+
+
+def test_a_parameter_that_was_added_and_may_be_a_secret(keys):
+    token = signed("my-cache").replace("&X-Amz-Signature", f"&{SESSION_TOKEN[:12]}=1&X-Amz-Signature")
+    says = listed(
+        "A parameter was added after signing. Sign with it.", "It has parameters that no token has. Sign without them."
+    )
+    assert explained(token) == (1, f"{CLAIMS}{NOT_RIGHT}\n{says}\n")
+
+
+def test_a_session_token_of_others(keys, monkeypatch):
+    keys(TEMPORARY)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SESSION_TOKEN[::-1])
+    says = listed(
+        "Its session token is not that of this environment, though the key is: it was cut or changed on the way."
+    )
+    claims = claiming(access_key="ASIA…MPLE, temporary")
+    assert explained(signed(credentials=TEMPORARY)) == (1, f"{claims}{RIGHT}\n{says}\n")
+
+
+def test_a_time_that_cannot_be_signed(keys):
+    token = signed().replace("20260102", "20260230")
+    claims = "\n".join(CLAIMS.splitlines()[:5])
+    assert explained(token) == (1, f"{claims}\n\nX-Amz-Date is no time there is. Sign anew.\n")
 
 
 # --- what comes on the standard input ---

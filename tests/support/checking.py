@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import textwrap
 import time
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -35,6 +36,17 @@ def comparable(output: str) -> str:
     output = re.sub(r"(it\s+says\s+)\S{20}\)", r"\g<1>2026-01-02T12:00:00Z)", output)
     output = output.replace("::1, 127.0.0.1 port", "127.0.0.1 port")  # localhost, where it has two addresses
     return re.sub(r"port \d+", "port 6379", output)
+
+
+def listed(heading: str, *texts: str) -> str:
+    """How a command shows one text, or several under a heading."""
+    if len(texts) == 1:
+        return textwrap.fill(texts[0], 96, break_on_hyphens=False)
+    numbered = (
+        textwrap.fill(f"{number}. {text}", 96, subsequent_indent="   ", break_on_hyphens=False)
+        for number, text in enumerate(texts, 1)
+    )
+    return "\n".join([heading, *numbered])
 
 
 class CallerIdentity(Server):
