@@ -2485,7 +2485,7 @@ def _unwrapped(text: str) -> tuple[str, list[str]]:
         ("URL", r"^\w+://[^/?@]*:(.+)@[^@]*$", lambda found: found[1] if "?" in found[1] else unquote(found[1])),
         ("encoded", r"^(?!.*\?).*%3F.*$", lambda found: unquote(found[0])),
         ("base64", r"^[\w+/=-]{100,}$", decoded),
-        ("words", r"^[^?]*\s(?=[^\s?]*\?)|(?<=X-Amz-Signature=[0-9a-f]{64})\s.*$", ""),
+        ("words", r"^[^?]*\s(?=[^\s?]*\?)|(?<=X-Amz-Signature=[0-9a-f]{64})['\"]?\s.*$", ""),
         ("white space", r"\s+", ""),
         ("quotes", r"^['\"`]+|['\"`]+$", ""),
         ("HTML", "&amp;", "&"),

@@ -51,6 +51,20 @@ NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own n
 PASSWORD = """\
 This is a password, a key or a piece of a token, not an IAM authentication token. Users of type
 iam have no password: make a token with the token command."""
+HEADER = """\
+This is an Authorization header, which is for one HTTP request. A login takes a presigned URL:
+make one with the token command."""
+IN_URL = """\
+It is the password in a URL, which outlives it and may end at its first '/'. Give it to the
+client apart."""
+IN_JSON = "It is a value in JSON. Pass on the value alone, without its quotes."
+SET = "A variable is set to it. Pass on the value alone, without the name, '=' and quotes."
+AS_KEY = "It stands behind a key and a colon, as in YAML. Pass on the value alone."
+ENCODED = "All of it is percent-encoded, as for a URL. Pass it on as it was made."
+NAMES = (
+    "letters, digits and single hyphens, starting with a letter and not ending with a hyphen, are wanted, like"
+    " 'my-cache'"
+)
 WORDS = "There are other words around it. Pass on the token alone."
 
 
@@ -421,6 +435,144 @@ What is wrong, the most certain first:
         "X-Amz-Date is no time there is. Sign anew.",
     ),
     "a password": ("hunter2", "", PASSWORD),
+    **{
+        f"a token of {service}": (token, "", f"This is a token for {what}. Make one with the token command.")
+        for service, what, token in (
+            (
+                "RDS",
+                "a database of RDS",
+                "db.abc123.us-east-1.rds.amazonaws.com:3306/?Action=connect&DBUser=me&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+                f"&X-Amz-Credential={ACCESS_KEY}%2F20260102%2Fus-east-1%2Frds-db%2Faws4_request"
+                "&X-Amz-Date=20260102T120000Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Signature=00",
+            ),
+            ("RDS, with our parameters", "a database of RDS", signed(service="rds-db")),
+            ("DSQL", "Aurora DSQL", signed(service="dsql").replace("connect", "DbConnectAdmin")),
+            (
+                "MSK",
+                "Kafka (MSK)",
+                base64.urlsafe_b64encode(
+                    b"https://" + signed(service="kafka-cluster").replace("connect", "kafka-cluster%3AConnect").encode()
+                )
+                .decode()
+                .rstrip("="),
+            ),
+        )
+    },
+    "a cache that is called like another service": (
+        signed("my-rds-db-cache"),
+        claiming(cache="my-rds-db-cache"),
+        NOTHING,
+    ),
+    **{
+        f"an Authorization header {number}": (header, "", HEADER)
+        for number, header in enumerate(
+            (
+                f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260102/us-east-1/elasticache/aws4_request,"
+                f" SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+                f"Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260102/us-east-1/elasticache/aws4_request,"
+                f"SignedHeaders=host;x-amz-date,Signature={'0' * 64}",
+            )
+        )
+    },
+    "a secret key": (SECRET_KEY, "", PASSWORD),
+    "the end of a token": (signed()[-64:], "", PASSWORD),
+    # what is around it
+    **{
+        f"wrapped: {text[:30]} {number}": (text, CLAIMS, problem)
+        for number, (text, problem) in enumerate(
+            (
+                (
+                    f"redis-cli --user me --pass '{signed()}' ping",
+                    listed(WORDS, "It is wrapped in quotes. Remove them: they are not part of it."),
+                ),
+                (f"AUTH my-iam-user {signed()}\r\n", WORDS),
+                (f"redis-cli --user me -a {signed()} -h localhost", WORDS),
+                (f"rediss://my-iam-user:{signed()}@localhost:6379/0", IN_URL),
+                (f"rediss://:{quote(signed(), safe='')}@localhost:6379", IN_URL),
+                (json.dumps({"password": signed()}), IN_JSON),
+                (json.dumps({"user": "my-iam-user", "password": signed(), "ssl": True}, indent=2), IN_JSON),
+                (json.dumps([signed()]), IN_JSON),
+                (f"REDISCLI_AUTH={signed()}", SET),
+                (f'REDISCLI_AUTH="{signed()}"', SET),
+                (f"export REDISCLI_AUTH='{signed()}'", SET),
+                (f"REDIS_PASSWORD={quote(signed(), safe='')}", listed(SET, ENCODED)),
+                (f'REDIS_URL="rediss://me:{signed()}@localhost"', listed(SET, IN_URL)),
+                (f"password: {signed()}", AS_KEY),
+                (f'  - auth-token: "{signed()}"', AS_KEY),
+                (f"user: me\npassword: {signed()}", listed(AS_KEY, WORDS)),
+                (base64.b64encode(signed().encode()).decode(), "All of it is base64. Pass it on as it was made."),
+                (signed() + "'", "It is wrapped in quotes. Remove them: they are not part of it."),
+            )
+        )
+    },
+    # parts that cannot be right
+    **{
+        f"region {region}": (
+            signed().replace("us-east-1", region),
+            claiming(region=region),
+            listed(f"No token can be for this region: a region is wanted{why}."),
+        )
+        for region, why in (
+            ("us-east-1a", "; this is an availability zone of us-east-1"),
+            ("use1", ", in lower case, like 'us-east-1'"),
+            ("US-EAST-1", ", in lower case, like 'us-east-1'"),
+            ("us_east_1", ", in lower case, like 'us-east-1'"),
+        )
+    },
+    **{
+        f"key id {kind}": (
+            signed(credentials=iamcacheauth.StaticCredentials(f"{kind}IOSFODNN7EXAMPLE", SECRET_KEY)),
+            claiming(access_key=f"{kind}…MPLE, a {whose}'s, no key's"),
+            f"The access key id is a {whose}'s, no key's. Sign with a key, whose id starts with AKIA or ASIA.",
+        )
+        for kind, whose in (("AIDA", "user"), ("AROA", "role"))
+    },
+    **{
+        f"name {name}": (signed(name), claiming(cache=name), listed(f"No token can be for this cache: {why}."))
+        for name, why in (
+            *((name, NAMES) for name in ("my-cache-", "my--cache", "1st-cache", "my_cache")),
+            ("a-" * 20 + "a", "at most 40 characters are wanted, as AWS allows no longer name"),
+        )
+    },
+    "a long name of a serverless cache": (
+        signed("a-" * 20 + "a", SERVERLESS),
+        claiming(service="ElastiCache Serverless", cache="a-" * 20 + "a"),
+        NOTHING,
+    ),
+    "the user default": (
+        signed(user="default"),
+        claiming(user="default"),
+        listed(
+            "No token can be for this user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam."
+        ),
+    ),
+    "the user of public endpoints": (signed(user="default.iam-user"), claiming(user="default.iam-user"), NOTHING),
+    "local time, ahead": (
+        signed(age=-2 * 3600),
+        claiming(signed="2026-01-02T14:00:00Z, in 1 h 59 min", valid_until="2026-01-02T14:15:00Z, 2 h 14 min left"),
+        listed(
+            "It is not valid yet. Set the clock of the machine that signed it, or of this one.",
+            "Its time is 2 h off. If it was just made, local time was taken for UTC. Sign with the time in UTC.",
+        ),
+    ),
+    "local time, behind": (
+        signed(age=8 * 3600),
+        claiming(signed="2026-01-02T04:00:00Z, 8 h 1 min ago", valid_until="2026-01-02T04:15:00Z, 7 h 46 min ago"),
+        listed(
+            "It expired 7 h 46 min ago. Sign a new one for every connection.",
+            "Its time is 8 h off. If it was just made, local time was taken for UTC. Sign with the time in UTC.",
+        ),
+    ),
+    "capitals in a parameter's name": (
+        signed(credentials=TEMPORARY).replace("X-Amz-Security", "x-amz-security"),
+        claiming(access_key="ASIA…MPLE, temporary"),
+        listed("Not written with AWS's capitals: X-Amz-Security-Token. Sign anew, with the names as AWS writes them."),
+    ),
+    "a signature in capitals": (
+        signed()[:-64] + signed()[-64:].upper(),
+        "",
+        "X-Amz-Signature is not 64 hexadecimal digits in small letters. Sign anew, and pass on all of it.",
+    ),
     "no token, but words": ("Please let me in", "", NO_TOKEN),
     "another URL": ("https://example.com/?a=b&a=c&d=%", "", NO_TOKEN),
     "nothing at all": ("", "", NO_TOKEN),
