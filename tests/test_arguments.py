@@ -123,7 +123,10 @@ AROUND = ["{}", "{}:6379", "rediss://{}", "rediss://{}:6379/0", "rediss://iam-us
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
     text = refusal(noun, construct, noun, name=around.format(endpoint))
-    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN; it is probably 'my-name'"
+    assert (
+        text
+        == f"the name of the {noun} is wanted, not its endpoint or ARN; it is probably 'my-name'; or use for_endpoint"
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,9 @@ def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
 )
 def test_an_ambiguous_endpoint_gives_no_wrong_guess(endpoint, name):
     guess = f"; it is probably {name!r}" if name else ""
-    assert refusal("cache", construct, "cache", name=endpoint).endswith(f"not its endpoint or ARN{guess}")
+    assert refusal("cache", construct, "cache", name=endpoint).endswith(
+        f"not its endpoint or ARN{guess}; or use for_endpoint"
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_an_ambiguous_endpoint_gives_no_wrong_guess(endpoint, name):
     ],
 )
 def test_an_arn_is_told_from_a_name(noun, arn):
-    assert refusal(noun, construct, noun, name=arn).endswith("; it is probably 'my-name'")
+    assert refusal(noun, construct, noun, name=arn).endswith("; it is probably 'my-name'; or use for_endpoint")
 
 
 @every_service
@@ -171,7 +176,7 @@ def test_an_arn_is_told_from_a_name(noun, arn):
 )
 def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
     text = refusal(noun, construct, noun, name=name)
-    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN"
+    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN; or use for_endpoint"
 
 
 @every_service

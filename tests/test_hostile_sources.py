@@ -71,7 +71,7 @@ def operation(request):
 @pytest.fixture
 def no_pauses(monkeypatch):
     """Those between two attempts are test_sources.py's business."""
-    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 def refused(provider, secrets=()):

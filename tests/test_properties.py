@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import io
 import re
 import string
 import sys
@@ -263,13 +261,3 @@ def test_no_secret_shows_in_an_error(use, secret):
     error = caught.value
     assert not shown_in(f"{error} {error!r}")
     assert not shown_in("".join(traceback.format_exception(type(error), error, error.__traceback__)))
-
-
-@given(secrets, st.integers(0, 5))
-def test_no_secret_shows_on_the_command_line(secret, place):
-    arguments = ["token", "elasticache", "u", "c!", "--region", "us-east-1"]
-    arguments[place] = f"{secret}\n"
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        assert iamcacheauth.main(arguments) == 2
-    assert not shown_in(output.getvalue())

@@ -355,13 +355,13 @@ def test_an_interruption_anywhere_leaves_nobody_hanging(fetch, clock, expired):
 # --- fork ---
 
 FORK = """
-import os, sys, threading
+import os, sys, threading, time
 sys.path.insert(0, {tests!r})
 from support.subject import iamcacheauth
 
 parent = os.getpid()
-now = [iamcacheauth.time.time()]
-iamcacheauth.time.time = lambda: now[0]
+now = [time.time()]
+time.time = lambda: now[0]
 begun, may_end = threading.Event(), threading.Event()
 lifetimes = {lifetimes}
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -570,8 +571,8 @@ def test_connections_are_tried_again(server):
 def test_no_attempt_that_would_begin_too_late(monkeypatch, resolver):
     """The cause stays; it is not replaced by a time-out that waiting brought about."""
     clock = [0.0]
-    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
     environ = {FULL_URI: "https://nowhere.example/"}
     for timeout, attempts, waited in ((0.05, 1, 0), (0.1, 1, 0), (0.25, 2, 0.1), (20, 3, 0.3)):
         clock[:] = [0.0]
@@ -619,5 +620,13 @@ def test_instance_metadata_timeout(imds):
 # --- the real addresses ---
 
 
+LINK_LOCAL = Path(__file__).parent / "support" / "link_local.py"
+
+
 def test_link_local_addresses():
-    run_pytest_in_namespace(Path(__file__).parent / "support" / "link_local.py")
+    run_pytest_in_namespace(LINK_LOCAL, "not commands")
+
+
+@pytest.mark.commands
+def test_link_local_addresses_on_the_command_line():
+    run_pytest_in_namespace(LINK_LOCAL, "commands")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import time
 
 import pytest
 from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
 from support.subject import iamcacheauth
+from support.waiting import at_line
 
 REPLICATION_GROUP = iamcacheauth.ElastiCacheAuth("iam-user", "my-cache", region="eu-west-1", credentials=TEMPORARY)
 SERVERLESS = iamcacheauth.ElastiCacheAuth(
@@ -75,7 +77,7 @@ def test_every_call_signs_anew(auth):
 @pytest.mark.parametrize("sign", [lambda auth: auth.token(), lambda auth: asyncio.run(auth.token_async())])
 def test_a_tokens_lifetime_starts_after_the_wait_for_credentials(sign, monkeypatch):
     now = [NOON]
-    monkeypatch.setattr(iamcacheauth.time, "time", lambda: now[-1])
+    monkeypatch.setattr(time, "time", lambda: now[-1])
 
     def slow():
         now.append(NOON + 5)
@@ -158,25 +160,32 @@ def test_a_pickle_holds_no_signing_key():
     assert key not in pickle.dumps(MEMORYDB)
 
 
-def test_a_token_signed_in_the_middle_of_another_leaves_both_right(monkeypatch):
-    """What another thread can do at the worst moment, done by this one."""
-    current = [TEMPORARY]
-    auth = iamcacheauth.MemoryDBAuth("IAM-User", "my-cluster", region="eu-west-1", credentials=lambda: current[0])
-    derive = iamcacheauth.signing_key
-    inner = []
+def test_a_token_signed_in_the_middle_of_another_leaves_both_right():
+    """What another thread can do between any two lines, done by this one."""
 
-    def interrupted(secret_key, *scope):
-        monkeypatch.setattr(iamcacheauth, "signing_key", derive)
-        current[0] = iamcacheauth.StaticCredentials(ACCESS_KEY, "other")
-        inner.append(auth.token())
-        return derive(secret_key, *scope)
+    def generator(credentials):
+        return iamcacheauth.MemoryDBAuth("u", "my-cluster", region="eu-west-1", credentials=credentials)
 
+    other = iamcacheauth.StaticCredentials(ACCESS_KEY, "other")
+    outers = []
     with clock_at(NOON):
-        monkeypatch.setattr(iamcacheauth, "signing_key", interrupted)
-        outer = auth.token()
-        assert auth.token() == inner[0]
-    assert outer == signed_by_presign(auth, [("Action", "connect"), ("User", "IAM-User")])
-    assert read(inner[0])[1]["X-Amz-Credential"].startswith(ACCESS_KEY)
+        first, second = generator(TEMPORARY).token(), generator(other).token()
+        for line in range(1000):
+            current = [TEMPORARY]
+            auth = generator(lambda current=current: current[0])
+            inner = []
+
+            def sign_another(current=current, auth=auth, inner=inner):
+                current[0] = other
+                inner.append(auth.token())
+
+            with at_line(line, sign_another):
+                outers.append(auth.token())
+            if not inner:
+                break  # there are not so many lines
+            assert (inner, auth.token()) == ([second], second)
+    assert set(outers) == {first, second}
+    assert line > 10
 
 
 def test_tokens_follow_the_credentials():

@@ -51,6 +51,7 @@ def test_async(place):
     assert "X-Amz-Security-Token" in asyncio.run(auth.token_async())
 
 
+@pytest.mark.commands
 def test_command_line(place):
     _, environ = place
     command = [sys.executable, iamcacheauth.__file__, "token", "memorydb", "user", "cluster", "--region", "us-east-1"]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Callable
 
@@ -48,9 +48,37 @@ class Caller(threading.Thread):
         return frame is not None and (frame.f_globals["__name__"], frame.f_code.co_name) == ("threading", "wait")
 
 
+class Fetch:
+    """What RefreshingCredentials calls: gives numbered sets of credentials, fails or hangs as a test tells it to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.lifetime = 3600.0
+        self.failure: BaseException | None = None
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self.may_end.set()
+
+    def __call__(self) -> iamcacheauth.StaticCredentials:
+        self.calls += 1
+        number = self.calls
+        self.begun.set()
+        if not self.may_end.wait(PATIENCE):
+            raise AssertionError("nobody let the fetch end")
+        if self.failure:
+            raise self.failure
+        expiration = time.time() + self.lifetime
+        return iamcacheauth.StaticCredentials(f"key-{number}", f"secret-{number}", f"token-{number}", expiration)
+
+    def hold(self) -> None:
+        """Let the next call begin, but not end."""
+        self.begun.clear()
+        self.may_end.clear()
+
+
 @contextmanager
-def interruption_at(number: int) -> Iterator[list[int]]:
-    """KeyboardInterrupt before this thread's number-th line in the module, as if from a signal handler.
+def at_line(number: int, action: Callable[[], object]) -> Iterator[list[int]]:
+    """Do something before this thread's number-th line in the module: what another thread or a signal may do there.
 
     Yields a list that is empty as long as it has not happened.
     """
@@ -62,7 +90,7 @@ def interruption_at(number: int) -> Iterator[list[int]]:
             return None
         if event == "line" and next(lines) == number:
             happened.append(frame.f_lineno)
-            raise KeyboardInterrupt
+            action()
         return trace
 
     before = sys.gettrace()
@@ -71,6 +99,15 @@ def interruption_at(number: int) -> Iterator[list[int]]:
         yield happened
     finally:
         sys.settrace(before)
+
+
+def interruption_at(number: int) -> AbstractContextManager[list[int]]:
+    """KeyboardInterrupt before this thread's number-th line in the module, as if from a signal handler."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    return at_line(number, interrupt)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
