@@ -23,7 +23,7 @@ pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog")
 
 START = f"""
-import asyncio, os, sys, time
+import os, sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 
 def without(*names):
@@ -35,7 +35,12 @@ def ask(timeout=20.0, **options):
     try:
         auth = iamcacheauth.MemoryDBAuth("user", "cluster", region="us-east-1",
             credentials=iamcacheauth.EnvironmentCredentials(timeout=timeout, **options))
-        token = asyncio.run(auth.token_async()) if "asyncio" in sys.argv else auth.token()
+        if "asyncio" in sys.argv:
+            import asyncio
+
+            token = asyncio.run(auth.token_async())
+        else:
+            token = auth.token()
         print("token" if "X-Amz-Security-Token=" in token else token)
     except iamcacheauth.CredentialsError as error:
         print(f"CredentialsError: {{error}}")
@@ -117,31 +122,23 @@ def test_a_module_that_is_missing_is_named(module, kind, side):
     if side == "asyncio" and module == "socket":
         pytest.skip("asyncio itself needs it")
     script = f"""
-without({module!r})
 from support.subject import iamcacheauth
-{"import asyncio" if side == "asyncio" else ""}
+import asyncio
+without({module!r})
 ask()
 """
     with kind() as server:
-        lines = run(START_WITHOUT_HELPERS + script, server.environ, side)
-    assert len(lines) == 1
-    assert lines[0].startswith("CredentialsError: ")
-    assert module in lines[0]
-    assert SOURCES[kind].split(" (")[0] in lines[0]
+        (line,) = run(script, server.environ, side)
+    assert line.startswith("CredentialsError: ")
+    assert module in line
+    assert SOURCES[kind].split(" (")[0] in line
     assert server.requests == []
-
-
-START_WITHOUT_HELPERS = """
-import asyncio  # whose own modules are there
-for name in ("json", "http.client", "urllib.parse", "xml.etree.ElementTree", "xml"):
-    sys.modules.pop(name, None)
-"""
 
 
 # --- file descriptors ---
 
 EXHAUSTED = """
-import resource
+import asyncio, resource
 from support.subject import iamcacheauth
 
 asked = []
@@ -252,6 +249,7 @@ def test_a_token_file_without_an_end(variable, environ):
 # --- chroot ---
 
 CHROOT = """
+import asyncio
 from support.subject import iamcacheauth
 
 made_before = iamcacheauth.EnvironmentCredentials(timeout=20.0)
