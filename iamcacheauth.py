@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
 
+    _Connection = TypeVar("_Connection")
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
 
@@ -116,6 +117,7 @@ __all__ = [
     "signing_key",
     "string_to_sign",
     "uri_encode",
+    "with_lifetime",
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
@@ -339,22 +341,24 @@ class RefreshingCredentials:
                 )
             before.joined = before.joined or not in_background
             return before
-        session.renewals.pop(process, None)
+        if before is not None:
+            session.take_off(before)
         own = _Renewal(before)
         try:
-            if session.renewals.setdefault(process, own) is not own:
-                return session.renewals.get(process, own)
-            threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            current = session.renewals.setdefault(process, own)
+            if current is own:
+                threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            return current
         except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
             if not in_background:
                 self._renew(session, own)
             elif own.is_claimed_now():
-                self._end(session, own, ("no thread could be started to fetch credentials in", None))
+                self._end(session, own, session.failed("no thread could be started to fetch credentials in", None))
+            return own
         except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
             if own.is_claimed_now():
                 self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
             raise
-        return own
 
     def _renew(self, session: _Session, renewal: _Renewal) -> None:
         """Fetch, and give the outcome to all who wait; in the renewal's own thread, if one can be had."""
@@ -376,36 +380,26 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, valid_until = session.kept
+        credentials, due, _ = session.kept
         if credentials is not None and time.time() < due:
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
         except CredentialsError as error:
-            session.failure = str(error), error.__cause__ or error
+            return session.failed(str(error), error.__cause__ or error)
         except BaseException as error:  # which a thread of ours has nobody else to tell
-            session.failure = f"credentials: asking for them raised {type(error).__name__}", error
-        else:
-            session.kept = credentials, *_renewal_times(credentials.expiration, time.time())
-            return credentials
-        session.paused_until = time.monotonic() + 1
-        session.kept = credentials, time.time() + 10 + 5 * _random(), valid_until
-        return session.failure
+            return session.failed(f"credentials: asking for them raised {type(error).__name__}", error)
+        due = valid_until = float("inf")
+        if credentials.expiration is not None:
+            lifetime = credentials.expiration - time.time()
+            due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
+            valid_until = credentials.expiration - min(60, lifetime / 10)
+        session.kept, session.failure = (credentials, due, valid_until), None
+        return credentials
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
-        process = os.getpid()
-        if session.renewals.get(process) is renewal:
-            session.renewals.pop(process, None)
+        session.take_off(renewal)
         renewal.future.set_result(outcome)
-
-
-def _renewal_times(expiration: float | None, now: float) -> tuple[float, float]:
-    """When credentials are due to be renewed, and until when nobody need wait for that (epoch seconds)."""
-    if expiration is None:
-        return float("inf"), float("inf")
-    lifetime = expiration - now
-    due = expiration - min(900, lifetime / 3) - _random() * lifetime / 12
-    return due, expiration - min(60, lifetime / 10)
 
 
 class _Session:
@@ -413,11 +407,26 @@ class _Session:
 
     def __init__(self, configuration: tuple[str | None, ...] = ()) -> None:
         self.configuration = configuration
-        # The credentials and their two times: one object, so that no thread sees half of it.
+        # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
+        # one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def take_off(self, renewal: _Renewal) -> None:
+        """Take a renewal of this process off the register, unless another has its place."""
+        process = os.getpid()
+        if self.renewals.get(process) is renewal:
+            self.renewals.pop(process, None)
+
+    def failed(self, text: str, cause: BaseException | None) -> _Failure:
+        """Take note of a failure: the pause after it begins now."""
+        credentials, _, valid_until = self.kept
+        self.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
+        self.paused_until = time.monotonic() + 1
+        self.failure = text, cause
+        return self.failure
 
 
 class _Renewal:
@@ -432,7 +441,8 @@ class _Renewal:
         self.joined = False  # since it began
         self.thread = 0
         self._unclaimed = [self]
-        self._hanging: list[_Renewal] = [*before._hanging, before] if before else []
+        hanging = [*before._hanging, before] if before else []
+        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
 
     def is_claimed_now(self) -> bool:
         """Whether the caller is the first to claim it, and so the one who works on it."""
@@ -443,8 +453,8 @@ class _Renewal:
 
     def is_given_up(self, timeout: float) -> bool:
         """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
-        hanging = sum(not renewal.future.done() for renewal in self._hanging)
-        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and hanging < 3)
+        hanging = [renewal for renewal in self._hanging if not renewal.future.done()]
+        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and len(hanging) < 3)
 
 
 class _Given:
@@ -861,6 +871,54 @@ def _probable_name(location: str) -> str:
     else:
         name = host if port.isdigit() or ("://" in location and not port) else ""
     return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
+# --- connections ---
+
+
+def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600) -> type[_Connection]:
+    """Make a connection class that reconnects before the cache cuts it, which is twelve hours after the login.
+
+    connection_class: redis-py's or valkey-py's, sync or asyncio, such as redis.SSLConnection;
+    pass the result on as ``connection_class``. A connection that a pool hands out when it is
+    that many seconds old, less up to a tenth at random, is renewed before its first command.
+    In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+
+    Raises ConfigurationError for another kind of class and for more than twelve hours.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    """
+    import inspect
+
+    if not isinstance(connection_class, type) or not hasattr(connection_class, "register_connect_callback"):
+        raise ConfigurationError("connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 43200:
+        raise ConfigurationError("seconds: a positive number is wanted, 43200 at most, after which the cache cuts")
+
+    base: Any = connection_class
+    new_class: Any = type  # which checkers would not believe to make a class like the one given
+
+    def is_due(connection: Any) -> bool:
+        # Pools call connect() whenever they hand a connection out, but PubSub does at every read: whoever reconnects
+        # then loses messages. Only the client's private list of those to tell of a new connection shows PubSub.
+        now = time.monotonic()
+        if now < connection.renewal_due or connection._connect_callbacks:
+            return False
+        connection.renewal_due = now + seconds * (1 - _random() / 10)
+        return True
+
+    def connect(self: Any) -> None:
+        if is_due(self):
+            self.disconnect()
+        base.connect(self)
+
+    async def connect_async(self: Any) -> None:
+        if is_due(self):
+            await self.disconnect(nowait=True)
+        await base.connect(self)
+
+    own = {"connect": connect_async if inspect.iscoroutinefunction(base.connect) else connect, "renewal_due": 0.0}
+    result: type[_Connection] = new_class(base.__name__, (base,), own)
+    return result
 
 
 # --- SigV4 ---
@@ -1325,42 +1383,27 @@ class AssumedRole(RefreshingCredentials):
         credentials: _CredentialsArgument = None,
         timeout: float = 5.0,
     ) -> None:
-        import re
-
-        params = [("Action", "AssumeRole"), ("Version", "2011-06-15")]
-        for name, argument, value, form, wanted in (
-            (
-                "RoleArn",
-                "role_arn",
-                role_arn,
-                r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+",
-                "arn:aws:iam::123456789012:role/name",
-            ),
-            (
-                "RoleSessionName",
-                "session_name",
-                session_name or "iamcacheauth",
-                r"[\w+=,.@-]{2,64}",
-                "a word of 2 to 64",
-            ),
-            ("ExternalId", "external_id", external_id, r"[\w+=,.@:/-]{2,1224}", "a word of 2 to 1224"),
-        ):
-            if value is not None or name == "RoleArn":
-                if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
-                    kind = (
-                        wanted if name == "RoleArn" else f"{wanted} letters, digits and the characters that AWS allows"
-                    )
-                    raise ConfigurationError(f"{argument}: {kind} is wanted")
-                params.append((name, _plain(value)))
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
-        self._params = [*params, ("DurationSeconds", str(int(duration)))]
+        role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
+        self._role_arn = _checked_form("role_arn", role_arn, *role)
+        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        self._params = [
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", self._role_arn),
+            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
+            ("DurationSeconds", str(int(duration))),
+        ]
+        if external_id is not None:
+            secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
+            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
         self._region = region if region is None else _checked_region("region", region)
         self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
     def _source(self) -> str:
-        return f"role {dict(self._params)['RoleArn']}"
+        return f"role {self._role_arn}"
 
     def _assumed(self) -> StaticCredentials:
         environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
@@ -1380,6 +1423,14 @@ class AssumedRole(RefreshingCredentials):
             }
             hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
             raise CredentialsError(f"{error}{hint}") from error.__cause__
+
+
+def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
+    import re
+
+    if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+        raise ConfigurationError(f"{argument}: {wanted} is wanted")
+    return _plain(value)
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -1812,12 +1863,13 @@ def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
 
 def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
     """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if not url:
+        return None
     from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
-    exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not url or proxy_bypass_environment(netloc, {"no": exceptions}):
+    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")

@@ -6,10 +6,10 @@ import re
 import string
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at
 from hypothesis import given
 from hypothesis import strategies as st
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at
+from support.subject import iamcacheauth
 
 # Seen in the field or documented by AWS, with made-up names. The third column is the name, the fourth the region.
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
@@ -132,7 +132,7 @@ OTHERS = [
     " master.my-cache.abc123.use1.cache.amazonaws.com",
     "master.my-c\u00e4che.abc123.use1.cache.amazonaws.com",
     "master.my-cache.abc123.use1.cache.amazonaws.com".replace("m", "\uff4d"),
-    "master.my-cache.abc123.use1.cac\u212ae.amazonaws.com",
+    "master.my-\u212aache.abc123.use1.cache.amazonaws.com",  # the sign of the kelvin is a k in lower case
     "master.1-cache.abc123.use1.cache.amazonaws.com",
     "master.my--cache.abc123.use1.cache.amazonaws.com",
     "master.my-cache-.abc123.use1.cache.amazonaws.com",
