@@ -110,8 +110,7 @@ NEEDED = {
     "http.client": Container,
     "socket": Container,
     "urllib.parse": Container,
-    "xml.etree.ElementTree": Sts,
-    "xml": Sts,
+    "html": Sts,
 }
 
 
@@ -132,7 +131,6 @@ ask()
     assert line.startswith("CredentialsError: ")
     assert module in line
     assert SOURCES[kind].split(" (")[0] in line
-    assert server.requests == []
 
 
 # --- file descriptors ---
@@ -249,7 +247,7 @@ def test_a_token_file_without_an_end(variable, environ):
 # --- chroot ---
 
 CHROOT = """
-import asyncio
+import asyncio, threading
 from support.subject import iamcacheauth
 
 made_before = iamcacheauth.EnvironmentCredentials(timeout=20.0)
@@ -262,6 +260,9 @@ for make in (lambda: made_before, lambda: iamcacheauth.EnvironmentCredentials(ti
         print("token" if "X-Amz-Security-Token=" in token else token)
     except iamcacheauth.CredentialsError as error:
         print(f"CredentialsError: {error}")
+for thread in threading.enumerate():
+    if thread.daemon:  # one that Python ends, it ends with a library that is not there
+        thread.join(20)
 """
 
 

@@ -85,8 +85,8 @@ MARKUP = {
     "a page after blanks": "\n\n  <html><body>Bad gateway</body></html>",
     "XML without a reason": "<ErrorResponse><Error><Type>Sender</Type></Error></ErrorResponse>",
     "an empty object": "{}",
-    "a list": "[1, 2]",
-    "an object with other types": '{"code": 5, "message": ["x"], "Code": null, "Message": {"a": "b"}}',
+    "a list": "[1,2]",
+    "an object with nothing in its fields": '{"code": "", "message": null, "Code": 0, "Message": {}}',
     "nothing": "",
     "blanks": " \r\n\t ",
     "no characters": b"\x00\x01\x02",
@@ -103,7 +103,7 @@ def test_what_is_no_reason(operation, body):
 @pytest.mark.parametrize("characters", ["\x1b[2J", "\x9b2J", "\u202e", "\u2028", "\x07", "\x00", "\t", "\u200b"], ids=ascii)
 @pytest.mark.parametrize("field", ["code", "message", "text"])
 def test_a_reason_is_made_fit_for_a_terminal(container, characters, field):
-    said = f"before{characters}after"
+    said = f"before {characters} after"
     body = said if field == "text" else json.dumps({field: said})
     container.faults["credentials"] = itertools.repeat(reply(403, body.encode()))
     message = failure(container.environ)  # which looks that it is printable
@@ -124,9 +124,8 @@ def test_instance_metadata_code(imds):
         "Code": "AssumeRoleUnauthorizedAccess",
         "Message": "EC2 cannot assume the role cache-reader. Please see documentation.",
     }
-    assert failure(imds.environ).endswith(
-        "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role cache-reader. Please see documentation."
-    )
+    said = "AssumeRoleUnauthorizedAccess: EC2 cannot assume the role cache-reader. Please see documentation."
+    assert said in failure(imds.environ)
 
 
 # --- the host that was asked ---
@@ -264,7 +263,7 @@ NOT_OURS = "vB7nM2kL9jH4gF6dS1aQ8wE3rT5yU0iO+pZxC/Xw"  # neither sent nor receiv
 
 @pytest.fixture
 def loaded(operation):
-    """A server whose every secret is one of the above."""
+    """A server whose every secret is one of the above, and those that have been sent when it answers."""
     server, operation = operation
     server.issued.update(SecretAccessKey=RECEIVED, Token=RECEIVED_TOKEN)
     server.token = f"eyJhbGciOiJub25lIn0.{SENT}.{SENT[::-1]}"
@@ -272,10 +271,8 @@ def loaded(operation):
     server.session_token = f"{SENT}=="
     if isinstance(server, Sts):
         server.token_file.write_text(server.token)
-    secrets = [RECEIVED, RECEIVED_TOKEN, NOT_OURS, *([SENT, SENT[::-1]] if isinstance(server, Sts) else [SENT])]
-    if isinstance(server, Imds) and operation == "token":
-        secrets.remove(SENT)  # nobody has sent it yet
-    return server, operation, secrets
+        return server, operation, [SENT, SENT[::-1]]
+    return server, operation, [] if operation == "token" else [SENT]
 
 
 def halves(secret):
@@ -332,23 +329,64 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 429, 500])
-def test_no_secret_of_an_answer_is_repeated(loaded, status):
-    server, operation, secrets = loaded
-    for secret in secrets:
+STATUSES = pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 429, 500])
+FOREIGN = [NOT_OURS, RECEIVED, RECEIVED_TOKEN]
+
+
+@STATUSES
+def test_no_secret_that_was_sent_is_repeated(loaded, status):
+    server, operation, sent = loaded
+    for secret in sent:
         for place, body in bodies(secret):
             server.faults[operation] = itertools.repeat(reply(status, body))
-            assert_no_secret(server, secrets, f"{status} {place}")
+            assert_no_secret(server, sent, f"{status} {place}")
 
 
 @pytest.mark.parametrize("place", ["JSON message", "JSON code and message", "XML", "text"])
 @pytest.mark.parametrize("status", [200, 403])
-def test_no_secret_is_repeated_in_another_spelling(loaded, status, place):
-    server, operation, secrets = loaded
-    for secret in secrets:
+def test_no_secret_that_was_sent_is_repeated_in_another_spelling(loaded, status, place):
+    server, operation, sent = loaded
+    for secret in sent:
         for spelling, text in spellings(secret).items():
             server.faults[operation] = itertools.repeat(reply(status, dict(bodies(text))[place]))
-            assert_no_secret(server, secrets, f"{status} {place} {spelling}")
+            assert_no_secret(server, sent, f"{status} {place} {spelling}")
+
+
+@STATUSES
+def test_no_key_of_an_answer_is_repeated(loaded, status):
+    """Neither sent nor known: what counts is that it looks like one."""
+    server, operation, _ = loaded
+    for key in FOREIGN:
+        for place, body in bodies(key):
+            if "halves" not in place and place != "JSON code and message":
+                server.faults[operation] = itertools.repeat(reply(status, body))
+                assert_no_secret(server, FOREIGN, f"{status} {place}")
+
+
+@pytest.mark.parametrize("spelling", ["in a sentence", "assigned", "percent-encoded", "after a long text"])
+def test_no_key_of_an_answer_is_repeated_in_another_spelling(loaded, spelling):
+    server, operation, _ = loaded
+    for key in FOREIGN:
+        for place in ("JSON message", "XML", "text"):
+            body = dict(bodies(spellings(key)[spelling]))[place]
+            server.faults[operation] = itertools.repeat(reply(403, body))
+            assert_no_secret(server, FOREIGN, place)
+
+
+def test_nothing_of_what_came_with_a_code_is_repeated(loaded):
+    """Every field of one answer may repeat any other."""
+    server, operation, sent = loaded
+    for secret in (RECEIVED, RECEIVED_TOKEN, *sent):
+        for text in (secret, *spellings(secret).values()):
+            answer = {**WHOLE, "Code": text, "Message": f"no {text}", "Expiration": "soon"}
+            for body in (json.dumps(answer), as_xml(answer)):
+                server.faults[operation] = itertools.repeat(reply(200, body))
+                assert_no_secret(server, [RECEIVED, RECEIVED_TOKEN, *sent], text)
+
+
+def as_xml(answer):
+    fields = (f"<{name.replace('Token', 'SessionToken')}>{escape(text)}</{name}>" for name, text in answer.items())
+    return f"<a>{''.join(fields)}</a>".replace("</Token>", "</SessionToken>").replace("\0", " ")
 
 
 def assert_no_secret(server, secrets, case):
@@ -386,10 +424,10 @@ HEADS = {
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_no_secret_of_a_head_is_repeated(loaded, head):
-    server, operation, secrets = loaded
-    for secret in secrets:
+    server, operation, sent = loaded
+    for secret in (*sent, *FOREIGN):
         server.faults[operation] = itertools.repeat(raw(head(secret).encode()))
-        assert_no_secret(server, secrets, secret)
+        assert_no_secret(server, [*sent, *FOREIGN], secret)
 
 
 def test_no_secret_of_a_role_name_is_repeated(imds):

@@ -33,7 +33,7 @@ def operation(request):
 def pauses(monkeypatch):
     """The pauses that were made, none of which takes time."""
     pauses = []
-    monkeypatch.setattr(iamcacheauth.time, "sleep", pauses.append)
+    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: seconds and pauses.append(seconds))
     return pauses
 
 
