@@ -1434,9 +1434,9 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set, without blanks around them."""
-    stripped = {name: text.strip(" \t") for name, text in dict(environ).items() if isinstance(text, str)}
-    return {name: text for name, text in stripped.items() if text}
+    """The variables that are set, without white space around them, which header values are not to hide."""
+    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
 def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
@@ -1453,7 +1453,7 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
 
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
-    stripped = [value.strip(" \t") if isinstance(value, str) else value for value in values]
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
     access_key, secret_key, token, expiration = (value or None for value in stripped)
     variables = {
         "access_key": _ACCESS_KEY,
