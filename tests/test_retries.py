@@ -202,7 +202,7 @@ def test_an_attempt_that_would_begin_too_late_is_not_made(monkeypatch, container
     monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
     container.faults["credentials"] = itertools.repeat(reply(429, "slow down"))
-    for timeout in (0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.0):
+    for timeout in (0.6, 1.0, 2.0):
         for _ in range(10):
             clock[:] = [1000.0]
             assert failure(container.environ, timeout).endswith("HTTP status 429, slow down")

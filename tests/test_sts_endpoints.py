@@ -12,7 +12,7 @@ import pytest
 from support.asking import LONG, SHORT, SOURCES, failure, fields, pieces_of, refused, retrieve
 from support.callers import CALLERS
 from support.examples import TEMPORARY
-from support.loopback import CA_FILE, Sts, drip, flood, raw, reply, silence, told
+from support.loopback import CA_FILE, Container, Sts, drip, flood, raw, reply, silence, told
 from support.proxy import Proxy
 from support.roles import FAR_ROLE, RoleSts
 from support.subject import iamcacheauth
@@ -184,12 +184,16 @@ def test_ignoring_endpoints_is_for_services_only(container, imds):
 # --- blanks ---
 
 
-@pytest.mark.parametrize(("before", "after"), [(" ", ""), ("", " "), ("\t", "\t"), ("  ", "  ")])
-def test_blanks_around_settings(server, before, after):
-    assert fields(retrieve({name: f"{before}{value}{after}" for name, value in server.environ.items()})) == server.issued
+@pytest.mark.parametrize(("before", "after"), [(" ", ""), ("", " "), ("\t", "\n"), ("  ", "\r\n")])
+def test_white_space_around_settings(server, before, after):
+    """But an Authorization goes out as it is: a line break in one is refused, not hidden."""
+    environ = {name: f"{before}{value}{after}" for name, value in server.environ.items()}
+    if isinstance(server, Container):
+        environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = server.authorization
+    assert fields(retrieve(environ)) == server.issued
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t", "   "])
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\n", "   "])
 def test_blank_settings_are_unset(container, blank):
     blanks = """AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_CREDENTIAL_EXPIRATION
         AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_ENDPOINT_URL_STS AWS_ENDPOINT_URL
@@ -201,7 +205,7 @@ def test_blank_settings_are_unset(container, blank):
 
 
 def test_blanks_around_static_keys():
-    environ = {"AWS_ACCESS_KEY_ID": f" {TEMPORARY.access_key}", "AWS_SECRET_ACCESS_KEY": f"{TEMPORARY.secret_key} "}
+    environ = {"AWS_ACCESS_KEY_ID": f" {TEMPORARY.access_key}", "AWS_SECRET_ACCESS_KEY": f"{TEMPORARY.secret_key}\n"}
     credentials = retrieve({**environ, "AWS_SESSION_TOKEN": f"\t{TEMPORARY.token} "})
     assert (credentials.access_key, credentials.secret_key, credentials.token) == (
         TEMPORARY.access_key,
