@@ -172,7 +172,7 @@ def test_a_container_is_the_base_whoever_asks(sts, container, process, kind):
     assert (len(container.requests), len(sts.requests)) == (1, 1)
 
 
-@pytest.mark.parametrize("credentials", ["keys", 1, {}, ("a", "b", None), object()], ids=repr)
+@pytest.mark.parametrize("credentials", ["keys", 1, {}, ("a", "b", None), object()], ids=lambda value: type(value).__name__)
 def test_what_is_no_base(credentials):
     with pytest.raises(ConfigurationError, match="credentials"):
         role(credentials=credentials)
@@ -471,10 +471,9 @@ BAD = [
         "arn:aws:iam::123456789012:role/rôle",
         "arn:aws:s3:::bucket",
         SECRET_KEY,
-        GOOD + "x" * 2048,
     )
 ]
-BAD += [("session_name", {"session_name": value}) for value in ("", "x", "a b", "a/b", "x" * 65, "é" * 3, 1, "ab\n", "a:b")]
+BAD += [("session_name", {"session_name": value}) for value in ("x", "a b", "a/b", "x" * 65, "é" * 3, 1, "ab\n", "a:b")]
 BAD += [("external_id", {"external_id": value}) for value in ("", "x", "a b", "x" * 1225, "é" * 3, 1, "ab\n", "a;b")]
 BAD += [("duration", {"duration": value}) for value in (899, 43201, 0, -1, "3600", None, True, 3600.5, float("nan"))]
 BAD += [("timeout", {"timeout": value}) for value in (0, -1, None, "5", True, float("nan"), float("inf"))]
