@@ -62,13 +62,15 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import ExitStack
     from datetime import datetime
     from http.client import HTTPMessage, HTTPResponse
     from io import BufferedReader
     from socket import socket
-    from ssl import SSLContext, SSLSocket
+    from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
 
+    _Connection = TypeVar("_Connection")
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
 
@@ -110,10 +112,12 @@ __all__ = [
     "TokenGenerator",
     "canonical_query",
     "canonical_request",
+    "for_endpoint",
     "presign",
     "signing_key",
     "string_to_sign",
     "uri_encode",
+    "with_lifetime",
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
@@ -337,22 +341,24 @@ class RefreshingCredentials:
                 )
             before.joined = before.joined or not in_background
             return before
-        session.renewals.pop(process, None)
+        if before is not None:
+            session.take_off(before)
         own = _Renewal(before)
         try:
-            if session.renewals.setdefault(process, own) is not own:
-                return session.renewals.get(process, own)
-            threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            current = session.renewals.setdefault(process, own)
+            if current is own:
+                threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            return current
         except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
             if not in_background:
                 self._renew(session, own)
             elif own.is_claimed_now():
-                self._end(session, own, ("no thread could be started to fetch credentials in", None))
+                self._end(session, own, session.failed("no thread could be started to fetch credentials in", None))
+            return own
         except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
             if own.is_claimed_now():
                 self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
             raise
-        return own
 
     def _renew(self, session: _Session, renewal: _Renewal) -> None:
         """Fetch, and give the outcome to all who wait; in the renewal's own thread, if one can be had."""
@@ -374,36 +380,26 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, valid_until = session.kept
+        credentials, due, _ = session.kept
         if credentials is not None and time.time() < due:
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
         except CredentialsError as error:
-            session.failure = str(error), error.__cause__ or error
+            return session.failed(str(error), error.__cause__ or error)
         except BaseException as error:  # which a thread of ours has nobody else to tell
-            session.failure = f"credentials: asking for them raised {type(error).__name__}", error
-        else:
-            session.kept = credentials, *_renewal_times(credentials.expiration, time.time())
-            return credentials
-        session.paused_until = time.monotonic() + 1
-        session.kept = credentials, time.time() + 10 + 5 * _random(), valid_until
-        return session.failure
+            return session.failed(f"credentials: asking for them raised {type(error).__name__}", error)
+        due = valid_until = float("inf")
+        if credentials.expiration is not None:
+            lifetime = credentials.expiration - time.time()
+            due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
+            valid_until = credentials.expiration - min(60, lifetime / 10)
+        session.kept, session.failure = (credentials, due, valid_until), None
+        return credentials
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
-        process = os.getpid()
-        if session.renewals.get(process) is renewal:
-            session.renewals.pop(process, None)
+        session.take_off(renewal)
         renewal.future.set_result(outcome)
-
-
-def _renewal_times(expiration: float | None, now: float) -> tuple[float, float]:
-    """When credentials are due to be renewed, and until when nobody need wait for that (epoch seconds)."""
-    if expiration is None:
-        return float("inf"), float("inf")
-    lifetime = expiration - now
-    due = expiration - min(900, lifetime / 3) - _random() * lifetime / 12
-    return due, expiration - min(60, lifetime / 10)
 
 
 class _Session:
@@ -411,11 +407,26 @@ class _Session:
 
     def __init__(self, configuration: tuple[str | None, ...] = ()) -> None:
         self.configuration = configuration
-        # The credentials and their two times: one object, so that no thread sees half of it.
+        # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
+        # one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def take_off(self, renewal: _Renewal) -> None:
+        """Take a renewal of this process off the register, unless another has its place."""
+        process = os.getpid()
+        if self.renewals.get(process) is renewal:
+            self.renewals.pop(process, None)
+
+    def failed(self, text: str, cause: BaseException | None) -> _Failure:
+        """Take note of a failure: the pause after it begins now."""
+        credentials, _, valid_until = self.kept
+        self.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
+        self.paused_until = time.monotonic() + 1
+        self.failure = text, cause
+        return self.failure
 
 
 class _Renewal:
@@ -430,7 +441,8 @@ class _Renewal:
         self.joined = False  # since it began
         self.thread = 0
         self._unclaimed = [self]
-        self._hanging: list[_Renewal] = [*before._hanging, before] if before else []
+        hanging = [*before._hanging, before] if before else []
+        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
 
     def is_claimed_now(self) -> bool:
         """Whether the caller is the first to claim it, and so the one who works on it."""
@@ -441,8 +453,8 @@ class _Renewal:
 
     def is_given_up(self, timeout: float) -> bool:
         """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
-        hanging = sum(not renewal.future.done() for renewal in self._hanging)
-        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and hanging < 3)
+        hanging = [renewal for renewal in self._hanging if not renewal.future.done()]
+        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and len(hanging) < 3)
 
 
 class _Given:
@@ -686,6 +698,229 @@ class MemoryDBAuth(TokenGenerator):
         super().__init__(_checked_user(self._service, user), _checked_name("cluster", cluster), region, credentials)
 
 
+# --- endpoints ---
+#
+# AWS's own host names tell everything that a token is signed for. Before the region, they have one of these forms, with
+# words in capitals for what differs. Beside a form for connections without TLS stands the one with TLS: of a cache that
+# is being changed over, both exist.
+
+_ENDPOINT_FORMS: dict[str, dict[str, str | None]] = {
+    "elasticache": {
+        "NODE.NAME.ID": "",  # where NODE may be master, replica or clustercfg as well
+        "NAME(-SUFFIX)?(.public)?.serverless": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-ro.ID.ng.SHARD": "replica.NAME.ID",
+        "NAME.ID.ng.SHARD": "master.NAME.ID",
+        "NODE-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",  # of a cache called NODE, or without a group and so called
+        "NODE-MEMBER.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.cfg(.SHARD)?": None,  # Memcached
+        "(?!ROLE.)NAME.ID": None,
+    },
+    "memorydb": {
+        "NODE.NAME.ID": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",
+        "(?!ROLE.)NAME.ID": None,
+    },
+}
+_LABEL = "[a-z][a-z0-9]*(?:-[a-z0-9]+)*?"
+_ENDPOINT_WORDS = {
+    "NODE": _LABEL,
+    "ROLE": "(?:master|primary|replica|clustercfg)",
+    "NAME": f"(?P<NAME>{_LABEL})",
+    "ID": r"(?P<ID>(?!(?:cfg|clustercfg|ng|public|serverless|[0-9]{4})\b)[a-z0-9]+)",
+    "SUFFIX": "(?:[a-z0-9]{6}|(?=[a-z]*[0-9])[a-z0-9]{5,})",  # six with all real caches, five in a sample of AWS's
+    "SHARD": "[0-9]{4}",
+    "MEMBER": "[0-9]{3}",
+}
+# ElastiCache's codes of the regions: the words' first letters and the number, as in usgw1 and apse2, but for these.
+_ODD_CODES = {
+    "apn2": "ap-northeast-2",
+    "apn3": "ap-northeast-3",
+    "cnw1": "cn-northwest-1",
+    "euscdee1": "eusc-de-east-1",
+}
+_CODE_WORDS = {"g": "gov-", "i": "iso-", "n": "north", "s": "south", "e": "east", "w": "west", "c": "central"}
+# AWS lists them nowhere. These were seen in host names of real caches; what follows from the rule alone is less sure.
+_SEEN_CODES = (
+    "use1 use2 usw1 usw2 usgw1 cac1 caw1 sae1 euw1 euw2 euw3 euc1 euc2 eun1 eus1 eus2 afs1 ilc1 mec1 mes1 ape1 aps1"
+    " aps2 apse1 apse2 apse3 apse7 apne1 apn2 apn3 cnn1 cnw1"
+)
+
+
+class _Endpoint:
+    """What one of AWS's host names tells."""
+
+    service: str
+    name: str | None  # None if the form leaves it open
+    region: str | None  # None if the code tells nothing
+    code: str  # the region as it is written: use1, or us-east-1 in MemoryDB's
+    serverless: bool
+    public: bool
+    tls: bool | None  # None if the form leaves it open
+    flaw: str  # why no token is of use there, or empty
+    host: str  # in lower case, without a final dot
+    port: int | None
+
+    def __init__(self, **told: Any) -> None:
+        self.__dict__.update(told)
+
+
+def for_endpoint(
+    user: str, endpoint: str, *, region: str | None = None, credentials: _CredentialsArgument = None
+) -> ElastiCacheAuth | MemoryDBAuth:
+    """Make the generator for a cache or cluster out of its endpoint.
+
+    user, credentials: see ElastiCacheAuth. endpoint: AWS's own host name, with or without a
+    port, such as "master.my-cache.abc123.use1.cache.amazonaws.com".
+    region: only needed if the host name's short form of it is not known.
+
+    Raises ConfigurationError for an alias, an address or a URL; for host names that are
+    Memcached's or for connections without TLS, since IAM needs it; and for a region that
+    is not the endpoint's. ElastiCacheAuth and MemoryDBAuth need no endpoint.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
+    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
+    """
+    text = endpoint if isinstance(endpoint, str) else ""
+    found = _parsed_endpoint(text)
+    if not found:
+        inside = _parsed_endpoint(_location(text))
+        raise ConfigurationError(
+            "endpoint: AWS's own host name is wanted, like 'master.my-cache.abc123.use1.cache.amazonaws.com'"
+            + (f"; it is probably {inside.host!r}" if inside else "")
+            + "; for any other, use ElastiCacheAuth or MemoryDBAuth with the name"
+        )
+    service = MemoryDBAuth if found.service == "memorydb" else ElastiCacheAuth
+    if found.flaw:
+        raise ConfigurationError(f"endpoint: {found.flaw}; {service.__name__} with the name needs none")
+    if region is None and not found.region:
+        raise ConfigurationError(
+            f"region: it does not follow from the endpoint's {found.code!r}; pass one like 'us-east-1'"
+        )
+    sure = found.region and (found.service == "memorydb" or found.code in _SEEN_CODES.split())
+    if sure and region not in (None, found.region):
+        raise ConfigurationError(f"region: the endpoint's is {found.region}; leave it out")
+    region, name = region or found.region, found.name or ""
+    if found.service == "memorydb":
+        return MemoryDBAuth(user, name, region=region, credentials=credentials)
+    return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
+
+
+def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
+    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters."""
+    import re
+
+    domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
+    place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
+    host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::(?P<port>[0-9]{{1,5}}))?"
+    found = re.fullmatch(host, endpoint.lower()) if endpoint.isascii() else None
+    if not found:
+        return None
+
+    def filled(form: str, words: Mapping[str, str]) -> str:
+        return re.sub("[A-Z]+", lambda word: words.get(word[0], word[0]), form)
+
+    service = "elasticache" if found["code"] else "memorydb"
+    region = found["region"] or _region_of(found["code"])
+    for form, tls_form in _ENDPOINT_FORMS[service].items():
+        labels = re.fullmatch(filled(form.replace(".", r"\."), _ENDPOINT_WORDS), found["form"])
+        if not labels:
+            continue
+        flaw = "it is Memcached's, which knows no IAM" if ".cfg" in form else ""
+        if tls_form:
+            with_tls = f"{filled(tls_form, labels.groupdict())}.{found['end']}"
+            flaw = f"it is for connections without TLS, which IAM needs; with TLS, it is probably {with_tls!r}"
+        return _Endpoint(
+            service=service,
+            name=labels.groupdict().get("NAME"),
+            region=region if region and _partition(region)[1] == found["domain"] else None,
+            code=found["code"] or found["region"],
+            serverless=form.endswith(".serverless"),
+            public=".public." in found["form"],
+            tls=None if tls_form is None else not tls_form,
+            flaw=flaw,
+            host=found["host"],
+            port=int(found["port"]) if found["port"] else None,
+        )
+    return None
+
+
+def _region_of(code: str) -> str | None:
+    """The region that ElastiCache's host names write like this; None if that is not sure."""
+    import re
+
+    found = re.fullmatch("(?!apn[0-9]|cnw)([a-z]{2})([gi]?(?:[ns]?[ew]|[nsc]))([1-9][0-9]?)", code)
+    by_rule = f"{found[1]}-{''.join(_CODE_WORDS[letter] for letter in found[2])}-{found[3]}" if found else None
+    return _ODD_CODES.get(code, by_rule)
+
+
+def _location(text: str) -> str:
+    """A URL's host and port; of anything else, what may be one."""
+    return text.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
+
+
+def _probable_name(location: str) -> str:
+    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
+    found = _parsed_endpoint(_location(location))
+    host, _, port = _location(location).partition(":")
+    if found:
+        name = found.name or ""
+    elif location.startswith("arn:"):
+        name = "" if ":user" in location else location.replace("/", ":").rpartition(":")[2]
+    else:
+        name = host if port.isdigit() or ("://" in location and not port) else ""
+    return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
+# --- connections ---
+
+
+def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600) -> type[_Connection]:
+    """Make a connection class that reconnects before the cache cuts it, which is twelve hours after the login.
+
+    connection_class: redis-py's or valkey-py's, sync or asyncio, such as redis.SSLConnection;
+    pass the result on as ``connection_class``. A connection that a pool hands out when it is
+    that many seconds old, less up to a tenth at random, is renewed before its first command.
+    In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+
+    Raises ConfigurationError for another kind of class and for more than twelve hours.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    """
+    import inspect
+
+    if not isinstance(connection_class, type) or not hasattr(connection_class, "register_connect_callback"):
+        raise ConfigurationError("connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 43200:
+        raise ConfigurationError("seconds: a positive number is wanted, 43200 at most, after which the cache cuts")
+
+    base: Any = connection_class
+    new_class: Any = type  # which checkers would not believe to make a class like the one given
+
+    def is_due(connection: Any) -> bool:
+        # Pools call connect() whenever they hand a connection out, but PubSub does at every read: whoever reconnects
+        # then loses messages. Only the client's private list of those to tell of a new connection shows PubSub.
+        now = time.monotonic()
+        if now < connection.renewal_due or connection._connect_callbacks:
+            return False
+        connection.renewal_due = now + seconds * (1 - _random() / 10)
+        return True
+
+    def connect(self: Any) -> None:
+        if is_due(self):
+            self.disconnect()
+        base.connect(self)
+
+    async def connect_async(self: Any) -> None:
+        if is_due(self):
+            await self.disconnect(nowait=True)
+        await base.connect(self)
+
+    own = {"connect": connect_async if inspect.iscoroutinefunction(base.connect) else connect, "renewal_due": 0.0}
+    result: type[_Connection] = new_class(base.__name__, (base,), own)
+    return result
+
+
 # --- SigV4 ---
 #
 # Signature Version 4 of a presigned GET request, step by step under AWS's own names:
@@ -907,9 +1142,8 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{argument}: a name like 'my-{argument}' is wanted, not {_kind(name)}")
     if not set(name).isdisjoint(".:/"):
-        raise ConfigurationError(
-            f"{argument}: the name of the {argument} is wanted, not its endpoint or ARN{_probable_name(name)}"
-        )
+        wanted = f"the name of the {argument} is wanted, not its endpoint or ARN"
+        raise ConfigurationError(f"{argument}: {wanted}{_probable_name(name)}; or use for_endpoint")
     if not _is_name(name):
         raise ConfigurationError(
             f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
@@ -923,46 +1157,6 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
 def _is_name(text: str) -> bool:
     hyphens = "--" in text or text.endswith("-")
     return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum() and not hyphens
-
-
-def _probable_name(location: str) -> str:
-    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
-    scheme, _, rest = location.lower().rpartition("://")
-    host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
-    if location.startswith("arn:"):
-        name = "" if ":user" in location else rest.replace("/", ":").rpartition(":")[2]
-    elif ".amazonaws." in host:
-        name = _name_in_endpoint(host)
-    else:
-        name = host if port.isdigit() or (scheme and not port) else ""
-    return f"; it is probably {name!r}" if _is_name(name) else ""
-
-
-def _name_in_endpoint(host: str) -> str:
-    """The part of an ElastiCache or MemoryDB host name that is the cache's or cluster's own name.
-
-    master.NAME.xxxxxx.use1.cache.amazonaws.com, and likewise replica. and clustercfg.;
-    NAME-xxxxxx.serverless.use1.…; nodes, as NAME-0001-001.NAME.xxxxxx.…; and of caches without
-    TLS, NAME.xxxxxx.ng.0001.… or NAME-ro.xxxxxx.ng.0001.…. Empty for the node of such a cache,
-    NAME-001.xxxxxx.0001.…, because a name may end like that itself.
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    """
-    first, second, *_ = host.split(".")
-    if first in ("master", "replica", "clustercfg"):
-        return second
-    if _is_serverless(host):
-        return first.rpartition("-")[0]
-    if first.startswith(f"{second}-"):
-        return second
-    name, _, suffix = first.rpartition("-")
-    if suffix == "ro":
-        return name
-    return "" if len(suffix) == 3 and suffix.isdigit() else first
-
-
-def _is_serverless(host: str) -> bool:
-    """Whether "serverless" stands before the region, as in NAME-xxxxxx.serverless.use1.cache.amazonaws.com."""
-    return host.rpartition(".cache.")[0].rpartition(".")[0].endswith(".serverless")
 
 
 def _resolved_region(region: str | None) -> str:
@@ -1189,48 +1383,35 @@ class AssumedRole(RefreshingCredentials):
         credentials: _CredentialsArgument = None,
         timeout: float = 5.0,
     ) -> None:
-        import re
-
-        params = [("Action", "AssumeRole"), ("Version", "2011-06-15")]
-        for name, argument, value, form, wanted in (
-            (
-                "RoleArn",
-                "role_arn",
-                role_arn,
-                r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+",
-                "arn:aws:iam::123456789012:role/name",
-            ),
-            (
-                "RoleSessionName",
-                "session_name",
-                session_name or "iamcacheauth",
-                r"[\w+=,.@-]{2,64}",
-                "a word of 2 to 64",
-            ),
-            ("ExternalId", "external_id", external_id, r"[\w+=,.@:/-]{2,1224}", "a word of 2 to 1224"),
-        ):
-            if value is not None or name == "RoleArn":
-                if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
-                    kind = (
-                        wanted if name == "RoleArn" else f"{wanted} letters, digits and the characters that AWS allows"
-                    )
-                    raise ConfigurationError(f"{argument}: {kind} is wanted")
-                params.append((name, _plain(value)))
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
-        self._params = [*params, ("DurationSeconds", str(int(duration)))]
+        role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
+        self._role_arn = _checked_form("role_arn", role_arn, *role)
+        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        self._params = [
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", self._role_arn),
+            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
+            ("DurationSeconds", str(int(duration))),
+        ]
+        if external_id is not None:
+            secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
+            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
         self._region = region if region is None else _checked_region("region", region)
         self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
     def _source(self) -> str:
-        return f"role {dict(self._params)['RoleArn']}"
+        return f"role {self._role_arn}"
 
     def _assumed(self) -> StaticCredentials:
         environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
 
         def assume() -> StaticCredentials:
-            answer = _asked_sts(self._base(), self._params, self._region, environ, deadline)
+            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
+            request: _Request = ("GET", url, {}, None)
+            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
             return _credentials_from(answer, "SessionToken")
 
         try:
@@ -1244,10 +1425,18 @@ class AssumedRole(RefreshingCredentials):
             raise CredentialsError(f"{error}{hint}") from error.__cause__
 
 
+def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
+    import re
+
+    if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+        raise ConfigurationError(f"{argument}: {wanted} is wanted")
+    return _plain(value)
+
+
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set, without blanks around them."""
-    stripped = {name: text.strip(" \t") for name, text in dict(environ).items() if isinstance(text, str)}
-    return {name: text for name, text in stripped.items() if text}
+    """The variables that are set, without white space around them, which header values are not to hide."""
+    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
 def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
@@ -1264,7 +1453,7 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
 
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
-    stripped = [value.strip(" \t") if isinstance(value, str) else value for value in values]
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
     access_key, secret_key, token, expiration = (value or None for value in stripped)
     variables = {
         "access_key": _ACCESS_KEY,
@@ -1334,22 +1523,10 @@ def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCre
     return _credentials_from(_answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True), "SessionToken")
 
 
-def _asked_sts(
-    credentials: StaticCredentials,
-    params: list[tuple[str, str]],
-    region: str | None,
-    environ: Mapping[str, str],
-    deadline: float,
-) -> dict[str, str]:
-    """STS's answer to a presigned request; region: the one to ask in, where the environment names none."""
-    request, secrets = _presigned_for_sts(credentials, params, region, environ)
-    return _answer(request, _parsed_xml, environ, deadline, secrets=secrets, sts=True)
-
-
 def _presigned_for_sts(
     credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
-) -> tuple[_Request, str]:
-    """A request to STS, and the secrets in it: its signature and session token."""
+) -> str:
+    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
     scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
     if "/" in host:
@@ -1363,7 +1540,14 @@ def _presigned_for_sts(
         timestamp=_timestamp(time.time()),
         expires=_TOKEN_LIFETIME,
     )
-    return ("GET", f"{scheme}://{url}", {}, None), url.partition("&X-Amz-SignedHeaders=host")[2]
+    return f"{scheme}://{url}"
+
+
+def _secrets_in(presigned: str) -> str:
+    """The session token, if there is one, and the signature of what presign() made."""
+    return " ".join(
+        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
+    )
 
 
 def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
@@ -1679,12 +1863,13 @@ def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
 
 def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
     """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if not url:
+        return None
     from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
-    exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not url or proxy_bypass_environment(netloc, {"no": exceptions}):
+    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
@@ -1716,10 +1901,9 @@ def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
     """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
     import re
 
-    found = re.fullmatch(
-        r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?(?:[/?][!-~]*)?", url, re.I | re.A
-    )
-    if not found:
+    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
+    if not found or int(found[4] or 0) > 65535:
         raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
     host = (found[2] or found[3]).lower()
     agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
@@ -1808,568 +1992,15 @@ def _reason(error: OSError) -> str:
 
 
 # --- commands: from here on the file may be cut off ---
+#
+# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is wrong
+# with it; check goes all the way to the cache and says what may have stopped it there. What they know are tables
+# of causes. Nothing that somebody else wrote is printed but through _safe.
 
 __all__ += ["main"]
 
-# --- diagnosis: explain ---
-#
-# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is
-# wrong with it; check, below, goes all the way to the cache. Neither prints anything that may be a secret.
-
 _CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
 _SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
-_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
-_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
-    "Action": ("connect", "connect"),
-    "User": (r"\S+", "one word"),
-    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
-    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
-    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
-    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
-    "X-Amz-SignedHeaders": ("host", "host"),
-    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
-}
-
-
-class _Explanation:
-    """What a token claims, and what is wrong with it, the most certain first."""
-
-    def __init__(self, text: str, now: float) -> None:
-        self.claims: dict[str, str] = {}
-        self.problems: list[str] = []
-        host, _, query = self._unwrapped(text.strip()).partition("?")
-        self._params = self._parsed(query)
-        self._resource_types = {name: value for name, value in self._params.items() if "resource" in name.lower()}
-        if self._params.keys().isdisjoint(("Action", "X-Amz-Credential")):
-            self.problems = [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
-        elif self._is_whole():  # or pieces of its secrets may be anywhere
-            access_key, date, region, service, _ = self._params["X-Amz-Credential"].split("/")
-            self._explain_service(service)
-            self._explain_names(host, service)
-            self._claim("region", region)
-            self._explain_access_key(access_key)
-            self._explain_times(date, now)
-            unknown = self._params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS) - self._resource_types.keys()
-            self._problem_if(unknown, "It has parameters that no token has. Sign without them.")
-
-    def lines(self) -> list[str]:
-        """The report, ready to print."""
-        claims = [f"{name:<13}{value}".rstrip() for name, value in self.claims.items()]
-        if not self.problems:
-            return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
-        problems = _listed("What is wrong, the most certain first:", self.problems)
-        return [*claims, "", *problems] if claims else problems
-
-    def _problem_if(self, wrong: object, problem: str) -> None:
-        if wrong:
-            self.problems.append(problem)
-
-    def _claim(self, name: str, value: str) -> None:
-        from urllib.parse import unquote
-
-        secrets = f"{self._params['X-Amz-Signature']} {self._params.get('X-Amz-Security-Token')}"
-        plain = unquote(value)
-        harmless = value.isprintable() and len(value) <= 64 and _safe(plain, secrets) == plain
-        self.claims[name] = value if harmless else "(hidden: it may hold a secret)"
-
-    def _unwrapped(self, text: str) -> str:
-        """The token, out of what other programs wrapped it in."""
-        from urllib.parse import unquote
-
-        if len(text.split()) > 1:
-            self.problems.append("It holds white space or a line break. Pass it on as one word.")
-            before, question_mark, query = text.partition("?")
-            text = "".join([*before.split()[-1:], question_mark, *query.split()])
-        if text[:1] in ("'", '"', "`"):
-            self.problems.append("It is wrapped in quotes. Remove them: they are not part of it.")
-            text = text.strip("'\"`")
-        if "?" not in text and "%3f" in text.lower():
-            self.problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
-            text = unquote(text)
-        for escaped, language in (("&amp;", "HTML"), ("\\u0026", "JSON")):
-            self._problem_if(
-                escaped in text, f"Each '&' is written as in {language}, {escaped}. Pass it on as it was made."
-            )
-            text = text.replace(escaped, "&")
-        if "://" in text.partition("?")[0]:
-            self.problems.append("It starts with a scheme. Remove everything up to and including '://'.")
-            text = text.partition("://")[2]
-        return text
-
-    def _parsed(self, query: str) -> dict[str, str]:
-        """The decoded parameters, of which each should be there once and be encoded once."""
-        import re
-        from collections import Counter
-        from urllib.parse import unquote
-
-        params = query.split("&")
-        names = [param.partition("=")[0] for param in params]
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        self._problem_if(twice, f"There twice: {_printable_names(twice)}. Sign anew, with each parameter once.")
-        for flaw, pattern in (
-            ("A '%' that encodes nothing", "%(?![0-9A-Fa-f]{2})"),
-            ("Percent-encoded twice", "^X-Amz-.*%25[0-9A-Fa-f]{2}"),  # a user may hold a '%'
-            ("A '+', which stands for a space", r"\+"),
-        ):
-            where = [name for name, param in zip(names, params) if re.search(pattern, param)]
-            self._problem_if(where, f"{flaw}: {_printable_names(where)}. Pass the token on as it was made.")
-        values = [unquote(param.partition("=")[2]) for param in params]
-        return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in zip(names, values)}
-
-    def _is_whole(self) -> bool:
-        import re
-
-        missing = [name for name in _PARAM_FORMS if not self._params.get(name)]
-        if missing:
-            self.problems.insert(0, f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.")
-            return False
-        malformed = [
-            f"{name} is not {words}. Sign anew, and pass on all of it."
-            for name, (form, words) in _PARAM_FORMS.items()
-            if not re.fullmatch(form, self._params[name])
-        ]
-        self.problems += malformed
-        return not malformed
-
-    def _explain_service(self, service: str) -> None:
-        serverless = self._resource_types == {"ResourceType": "ServerlessCache"}
-        kind = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
-        self._claim("service", _SERVICES.get(service, service) + kind)
-        problem = "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out."
-        self._problem_if(service == "memorydb" and self._resource_types, problem)
-        self._problem_if(
-            service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."
-        )
-        problem = "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all."
-        self._problem_if(service != "memorydb" and self._resource_types and not serverless, problem)
-
-    def _explain_names(self, host: str, service: str) -> None:
-        kind = "cluster" if service == "memorydb" else "cache"
-        name, slash, path = host.partition("/")
-        user = self._params["User"]
-        self._claim(kind, "" if "=" in name else name)  # the end of another token may hold its signature
-        self._claim("user", user)
-        if not set(name).isdisjoint(".:"):
-            guess = _probable_name(name) if self.claims[kind] == name else ""
-            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{guess}.")
-        elif not _is_name(name) or not slash or path:
-            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
-        elif name != name.lower():
-            self.problems.append(f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.")
-        if user != user.lower() and service == "elasticache":
-            self.problems.append("The user id has capitals. ElastiCache keeps it in lower case: sign for that.")
-
-    def _explain_access_key(self, access_key: str) -> None:
-        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
-        self._claim("access key", f"{_shortened(access_key)}, {kind}")
-        session_token = self._params.get("X-Amz-Security-Token")
-        problem = "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well."
-        self._problem_if(kind == "temporary" and not session_token, problem)
-        problem = "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN."
-        self._problem_if(kind == "permanent" and session_token, problem)
-
-    def _explain_times(self, scope_date: str, now: float) -> None:
-        from datetime import datetime
-
-        timestamp, lifetime = self._params["X-Amz-Date"], int(self._params["X-Amz-Expires"])
-        problem = (
-            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}."
-        )
-        self._problem_if(not 1 <= lifetime <= _TOKEN_LIFETIME, problem)
-        problem = "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC."
-        self._problem_if(scope_date != timestamp[:8], problem)
-        try:
-            signed = datetime.strptime(timestamp, "%Y%m%dT%H%M%S%z").timestamp()
-        except ValueError:
-            self.problems.append("X-Amz-Date is no time there is. Sign anew.")
-            return
-        age = now - signed
-        left = lifetime - age
-        self._claim("signed", f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}")
-        self._claim("valid until", f"{_utc(signed + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
-        self._problem_if(left <= 0, f"It expired {_duration(left)} ago. Sign a new one for every connection.")
-        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
-        self._problem_if(age < -_CLOCK_TOLERANCE, problem)
-
-
-def _run_explain(options: Any) -> int:
-    if sys.stdin is None:
-        raise ConfigurationError("explain: there is no standard input to read a token from")
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    if sys.stdin.isatty() and sys.stderr is not None:
-        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
-    content = stream.read(_SIZE_LIMIT)
-    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
-    explanation = _Explanation(text, time.time())
-    _output(*explanation.lines())
-    return 1 if explanation.problems else 0
-
-
-def _duration(seconds: float) -> str:
-    """A length of time in its two largest units."""
-    left = round(abs(seconds))
-    parts = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
-
-
-def _printable_names(names: Iterable[str]) -> str:
-    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
-    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
-    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
-
-
-def _wrapped(text: str, start: str = "") -> list[str]:
-    import textwrap
-
-    indent = " " * len(start)
-    return textwrap.wrap(
-        text, 96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _listed(heading: str, texts: Sequence[str]) -> list[str]:
-    """A single text as it is, several numbered and under a heading."""
-    if len(texts) == 1:
-        return _wrapped(texts[0])
-    return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
-
-
-# --- diagnosis: check ---
-
-_STEP_LINE = "{:<12}{:<8}{:>7.1f} ms  "
-
-_NO_CREDENTIALS = 'To use a profile or SSO: eval "$(aws configure export-credentials --format env)"'
-_UNRESOLVED = (
-    "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
-    "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
-)
-_NO_ANSWER = (
-    "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
-    "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
-    "A network ACL, a route table or this machine's own security group drops the packets.",
-)
-_REFUSED = "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380."
-_UNTRUSTED = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
-_OUTDATED = "This machine's clock is wrong, or the certificate was not renewed in time."
-_MISNAMED = (
-    "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows."
-)
-_CERTIFICATE_FLAWS = {9: _OUTDATED, 10: _OUTDATED, 62: _MISNAMED, 64: _MISNAMED}  # by OpenSSL's X509_V_ERR_ numbers
-_INTERCEPTED = "Something between here and the cache answers in its place."
-_PLAINTEXT = (
-    "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
-    "This is another server, or another port, than the cache's TLS port.",
-)
-_NOT_A_CACHE = (
-    "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
-    "Something between here and the cache cuts or changes connections.",
-)
-_ANSWERS = {
-    "NOPERM": "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
-    "NOAUTH": "The server forgot the login: something between here and the cache changes connections.",
-    "MOVED": "This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",
-    "ERR wrong number": "The server knows no users, as Redis before version 6: it is another server, or an old one.",
-}
-_STS_ERRORS = {
-    "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
-    "InvalidClientTokenId": "AWS does not know these keys: they were deleted or switched off, or the session token is"
-    " missing or belongs to others.",
-    "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
-}
-_USER_CAUSES = {
-    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
-    " differs from its id. See: aws elasticache describe-users --user-id {0}",
-    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
-    " See: aws memorydb describe-users --user-name {0}",
-}
-
-
-class _StepFailed(Error):
-    """A step of check that did not work: what was seen, what may have caused it, and what else to print."""
-
-    def __init__(self, seen: str, *causes: str, postscript: str = "") -> None:
-        super().__init__(seen)
-        self.causes = causes
-        self.postscript = postscript
-
-
-class _Check:
-    """From here to the cache: each step is timed and printed, and explained if it fails."""
-
-    def __init__(self, options: Any) -> None:
-        self._generator = _generator(options)
-        self._host, self._port = _host_and_port(options.endpoint)
-        self._tls_context = _tls_context("--ca-file", options.ca_file)
-        self._timeout = _checked_timeout(options.timeout)
-
-    def run(self) -> int:
-        """Take the steps and return the exit status."""
-        try:
-            self._take_steps()
-        except _StepFailed as failure:
-            _output("", *_listed("What may have caused this, the most likely first:", failure.causes))
-            if failure.postscript:
-                _output("", failure.postscript)
-            return 1
-        return 0
-
-    def _take_steps(self) -> None:
-        credentials = _step("credentials", self._find_credentials)
-        token = _step("token", self._sign, credentials)
-        flaws = _Explanation(token, time.time()).problems
-        doubts = _endpoint_doubts(self._generator, self._host)
-        for warning in (*flaws, *doubts):
-            _output(*_wrapped(warning, "  warning: "))
-        connection = _step("connect", self._connect)
-        try:
-            connection = _step("tls", self._start_tls, connection)
-            _step("auth", self._ask, connection, "+OK", "AUTH", self._generator.user, token)
-            _step("ping", self._ask, connection, "+PONG", "PING")
-        except _StepFailed as failure:
-            if not str(failure).startswith("WRONGPASS"):
-                raise
-            arn, faults = _identify(credentials, self._generator.region, min(self._timeout, 3.0))
-            if flaws or faults:
-                raise _StepFailed(str(failure), *flaws, *faults, *doubts) from failure
-            causes = (*doubts, *_usual_causes(self._generator, self._host, arn))
-            raise _StepFailed(str(failure), *causes, postscript=_policy(self._generator, arn)) from failure
-        finally:
-            connection.close()
-
-    def _find_credentials(self) -> tuple[StaticCredentials, str]:
-        try:
-            credentials = self._generator._provider()
-        except CredentialsError as error:
-            raise _StepFailed(str(error), _NO_CREDENTIALS) from error
-        return credentials, f"{_described(credentials)}, from {_origin(_settings(os.environ))}"
-
-    def _sign(self, credentials: StaticCredentials) -> tuple[str, str]:
-        generator = self._generator
-        kind = "serverless" if generator._serverless else generator.service
-        seen = f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
-        return generator._sign(credentials, time.time()), seen
-
-    def _connect(self) -> tuple[socket, str]:
-        import socket
-
-        seen = self._host
-        try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            seen = f"{', '.join(str(address[0]) for *_, address in found)} port {self._port}"
-            return _connect(found, time.monotonic() + self._timeout), seen
-        except (socket.gaierror, UnicodeError) as error:  # a label that is empty or too long is a UnicodeError
-            raise _StepFailed(f"{seen}: the name does not resolve", *_UNRESOLVED) from error
-        except ConnectionRefusedError as error:
-            raise _StepFailed(f"{seen}: connection refused", _REFUSED) from error
-        except (socket.timeout, TimeoutError) as error:
-            raise _StepFailed(f"{seen}: no answer within {self._timeout:g} s", *_NO_ANSWER) from error
-        except OSError as error:
-            raise _StepFailed(f"{seen}: {_reason(error)}", *_NO_ANSWER) from error
-
-    def _start_tls(self, connection: socket) -> tuple[SSLSocket, str]:
-        import ssl
-
-        try:
-            connection.settimeout(self._timeout)
-            tls = self._tls_context.wrap_socket(connection, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
-            flaw = _CERTIFICATE_FLAWS.get(error.verify_code, _UNTRUSTED)
-            raise _StepFailed(_reason(error), flaw, _INTERCEPTED) from error
-        except OSError as error:
-            if self._speaks_plaintext():
-                raise _StepFailed("this port speaks plaintext", *_PLAINTEXT) from error
-            raise _StepFailed(f"no TLS here: {_reason(error)}", *_NOT_A_CACHE) from error
-        certificate: dict[str, Any] = tls.getpeercert() or {}
-        names = [name for _, name in certificate.get("subjectAltName", ())] or [self._host]
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
-        return tls, f"{tls.version()}, certificate until {until} for {names[0]}{others}"
-
-    def _speaks_plaintext(self) -> bool:
-        deadline = time.monotonic() + self._timeout
-        try:
-            with _connect(_resolved(self._host, self._port), deadline) as connection:
-                connection.sendall(b"PING\r\n")
-                return _file_until(deadline, connection).read(1) in (b"+", b"-")
-        except OSError:
-            return False
-
-    def _ask(self, connection: SSLSocket, wanted: str, *command: str) -> tuple[None, str]:
-        """Send a command; anything but the wanted answer is a _StepFailed."""
-        words = [word.encode() for word in command]
-        deadline = time.monotonic() + self._timeout
-        try:
-            connection.settimeout(self._timeout)
-            connection.sendall(
-                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-            )
-            line = _file_until(deadline, connection).readline(1024).decode("latin-1")
-        except OSError as error:
-            raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
-        if line == f"{wanted}\r\n":
-            return None, wanted[1:]
-        answer = _safe(line, command[-1].partition("&X-Amz-SignedHeaders=host")[2])
-        if answer[:1] != "-" or answer == "-":
-            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
-            raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
-        explained = [cause for start, cause in _ANSWERS.items() if answer.startswith(f"-{start}")]
-        raise _StepFailed(answer[1:], *(explained or [f"The server does not take this {command[0]}, and says why."]))
-
-
-def _step(name: str, action: Callable[..., tuple[_Parsed, str]], *arguments: object) -> _Parsed:
-    started = time.perf_counter()
-    try:
-        result, seen = action(*arguments)
-    except _StepFailed as failure:
-        _print_step(name, "FAILED", started, str(failure))
-        raise
-    _print_step(name, "ok", started, seen)
-    return result
-
-
-def _print_step(name: str, outcome: str, started: float, seen: str) -> None:
-    _output(*_wrapped(seen, _STEP_LINE.format(name, outcome, (time.perf_counter() - started) * 1000)))
-
-
-def _host_and_port(endpoint: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
-    try:
-        parts = urlsplit(f"//{endpoint}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise malformed from None
-    if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
-        raise malformed
-    return host, 6379 if port is None else port
-
-
-def _service_of(host: str) -> str:
-    """Whose cache a host name of AWS's belongs to; nothing for an alias or an address.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
-    """
-    if ".cache.amazonaws." in host:
-        return "elasticache"
-    return "memorydb" if ".memorydb." in host and ".amazonaws." in host else ""
-
-
-def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
-    """What in AWS's own host name contradicts the arguments."""
-    service = _service_of(host)
-    if service != generator.service:
-        return [f"The endpoint is one of {service}: use check {service}."] if service else []
-    doubts = []
-    if _is_serverless(host) != generator._serverless:
-        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
-        doubts.append(f"The endpoint is {kind} --serverless.")
-    name = _name_in_endpoint(host)
-    if name not in ("", generator.name):
-        doubts.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
-    if service == "memorydb":
-        region, known = host.rpartition(".memorydb.")[2].partition(".")[0], generator.region
-    else:
-        region, known = host.rpartition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
-    if region != known:
-        meant = generator.region if known == generator.region else f"{generator.region}, which is {known}"
-        doubts.append(f"The endpoint is in {region}, but the token is signed for {meant}.")
-    form = host.split(".")[2]
-    if form in ("ng", "clustercfg") or form.isdigit():
-        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
-    return doubts
-
-
-def _region_code(region: str) -> str:
-    """The short form of a region in ElastiCache's host names: use1 for us-east-1, apse2, usgw1, cnn1.
-
-    AWS publishes no list of them; this is the rule that the host names in use follow.
-    """
-    import re
-
-    code = re.sub("gov|north|south|east|west|central", lambda word: word[0][0], region).replace("-", "")
-    return "cnw1" if code == "cnnw1" else code  # what Ningxia's host names have
-
-
-def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tuple[str, list[str]]:
-    """Ask STS whose credentials these are, which needs no permission: their ARN if it says so, and what is wrong.
-
-    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-    """
-    started = time.perf_counter()
-    try:
-        params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-        environ = {**_settings(os.environ), "AWS_REGION": region}
-        request, secrets = _presigned_for_sts(credentials, params, region, environ)
-        status, headers, body = _exchange(request, environ, time.monotonic() + timeout, through_proxy=True)
-    except Error as error:
-        _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
-        return "", []
-    answer = _parsed_xml(body)
-    arn, code, message = (_safe(answer.get(name, ""), secrets) for name in ("Arn", "Code", "Message"))
-    if status == 200 and arn:
-        _print_step("identity", "ok", started, arn)
-    else:  # some of AWS's services quote the whole request in the message
-        seen = f"STS: {code or f'HTTP status {status}'} {message}"
-        _print_step("identity", "FAILED", started, seen)
-    ahead = _seconds_ahead(headers)
-    if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
-        ("Signature expired", "Signature not yet")
-    ):
-        by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
-        return arn, [f"This machine's clock is wrong{by}: set it, or run a time service."]
-    return arn, [_STS_ERRORS[code]] if code in _STS_ERRORS else []
-
-
-def _seconds_ahead(headers: HTTPMessage) -> float:
-    """How far the clock of the server that sent these is ahead of this machine's."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _usual_causes(generator: TokenGenerator, host: str, arn: str) -> list[str]:
-    """What makes the service refuse a token that nothing is known to be wrong with, the most likely cause first."""
-    identity = arn.rpartition(":")[2].split("/")
-    who = f"role {identity[1]}" if identity[0] == "assumed-role" else arn or "the identity behind these credentials"
-    alias = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
-    return [
-        f"IAM does not let {who} connect: attach the policy below to it.",
-        _USER_CAUSES[generator.service].format(generator.user),
-        *([] if _service_of(host) else [alias]),
-        "A policy's condition, a permissions boundary or a service control policy forbids it.",
-        "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
-    ]
-
-
-def _policy(generator: TokenGenerator, arn: str) -> str:
-    """The policy that lets an identity log in, ready to paste.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
-    """
-    import json
-
-    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
-    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
-    if generator.service == "memorydb":
-        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
-    else:
-        kind = "serverlesscache" if generator._serverless else "replicationgroup"
-        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
-    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
-
-
-# --- command line ---
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -2397,19 +2028,6 @@ def _failed(error: Exception, status: int) -> int:
     return status
 
 
-def _output(*lines: str) -> None:
-    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
-    if sys.stdout is None:
-        raise OSError("standard output is closed")
-    text = "\n".join(lines)
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter tries again when it exits
-        raise
-
-
 def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     import argparse
 
@@ -2431,36 +2049,37 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     token = commands.add_parser("token", help="print a new token", allow_abbrev=False)
-    token.set_defaults(run=_run_token)
-    _add_services(token)
     explain = commands.add_parser(
         "explain", help="say what is in a token and what is wrong with it", allow_abbrev=False
     )
-    explain.set_defaults(run=_run_explain)
     check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
-    check.set_defaults(run=lambda options: _Check(options).run())
-    for service in _add_services(check):
-        service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
-        service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
-        service.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)")
+    for command, run in ((token, _run_token), (explain, _run_explain), (check, _run_check)):
+        command.set_defaults(run=run)
+    for command in (token, check):
+        services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
+        elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
+        elasticache.add_argument("user", metavar="USER", help="user id")
+        elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
+        elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
+        memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
+        memorydb.add_argument("user", metavar="USER", help="user name")
+        memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
+        for service in (elasticache, memorydb):
+            service.add_argument("--region", metavar="REGION", help="such as us-east-1")
+            if command is check:
+                service.add_argument(
+                    "--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given"
+                )
+                service.add_argument(
+                    "--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM"
+                )
+                service.add_argument(
+                    "--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)"
+                )
     try:
         return parser.parse_args(argv)
     except SystemExit:  # after --help or --version, which leaves nothing to do
         return argparse.Namespace(run=lambda _: 0)
-
-
-def _add_services(command: Any) -> tuple[Any, Any]:
-    services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
-    elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
-    elasticache.add_argument("user", metavar="USER", help="user id")
-    elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
-    elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
-    memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
-    memorydb.add_argument("user", metavar="USER", help="user name")
-    memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
-    for service in (elasticache, memorydb):
-        service.add_argument("--region", metavar="REGION", help="such as us-east-1")
-    return elasticache, memorydb
 
 
 def _generator(options: Any) -> TokenGenerator:
@@ -2472,6 +2091,566 @@ def _generator(options: Any) -> TokenGenerator:
 def _run_token(options: Any) -> int:
     _output(_generator(options).token())
     return 0
+
+
+def _output(*lines: str) -> None:
+    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    text = "\n".join(lines)
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter tries again when it exits
+        raise
+
+
+def _wrapped(text: str, start: str = "") -> list[str]:
+    import textwrap
+
+    indent = " " * len(start)
+    return textwrap.wrap(
+        text, 96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _listed(heading: str, texts: Sequence[str]) -> list[str]:
+    """A single text as it is, several numbered and under a heading."""
+    if len(texts) == 1:
+        return _wrapped(texts[0])
+    return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    left = round(abs(seconds))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+# --- explain ---
+
+_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
+_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
+    "Action": ("connect", "connect"),
+    "User": (r"\S+", "one word"),
+    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
+    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
+    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
+    "X-Amz-SignedHeaders": ("host", "host"),
+    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
+}
+_WRAPPINGS = (  # what other programs do to a token: how it shows, what undoes it, and what to say
+    (r"^[^?]*\s(?=[^?\s]*\?)|\s+", "", "It holds white space or a line break. Pass it on as one word."),
+    (r"^['\"`]+|['\"`]+$", "", "It is wrapped in quotes. Remove them: they are not part of it."),
+    ("&amp;", "&", "Each '&' is written as in HTML, &amp;. Pass it on as it was made."),
+    (r"\\u0026", "&", r"Each '&' is written as in JSON, \u0026. Pass it on as it was made."),
+    (r"^[^?]*?://", "", "It starts with a scheme. Remove everything up to and including '://'."),
+)
+_VALUE_FLAWS = (  # of one parameter, as it stands between two '&'
+    ("%(?![0-9A-Fa-f]{2})", "A '%' that encodes nothing"),
+    ("^X-Amz-.*%25[0-9A-Fa-f]{2}", "Percent-encoded twice"),  # a user may hold a '%'
+    (r"\+", "A '+', which stands for a space"),
+)
+
+
+def _run_explain(options: Any) -> int:
+    if sys.stdin is None:
+        raise ConfigurationError("explain: there is no standard input to read a token from")
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    if sys.stdin.isatty() and sys.stderr is not None:
+        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
+    content = stream.read(_SIZE_LIMIT)
+    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
+    claims, problems = _explained(text, time.time())
+    if claims:
+        _output(*(f"{name:<13}{value}".rstrip() for name, value in claims.items()), "")
+    nothing = "Nothing is wrong with what it says. The rest only the service knows: run check."
+    _output(*_listed("What is wrong, the most certain first:", problems or [nothing]))
+    return 1 if problems else 0
+
+
+def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
+    """What a token claims, and what is wrong with it, the most certain first."""
+    import re
+
+    token, problems = _unwrapped(text.strip())
+    written, _, query = token.partition("?")
+    params, flaws = _parsed_params(query)
+    if params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+        return {}, [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
+    problems += flaws
+    missing = [name for name in _PARAM_FORMS if not params.get(name)]
+    if missing:  # and then pieces of its secrets may be anywhere
+        return {}, [f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.", *problems]
+    malformed = [
+        f"{name} is not {words}. Sign anew, and pass on all of it."
+        for name, (form, words) in _PARAM_FORMS.items()
+        if not re.fullmatch(form, params[name])
+    ]
+    if malformed:
+        return {}, problems + malformed
+
+    access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
+    name, slash, path = written.partition("/")
+    user, session_token = params["User"], params.get("X-Amz-Security-Token")
+    resource_types = {param: value for param, value in params.items() if "resource" in param.lower()}
+    serverless = resource_types == {"ResourceType": "ServerlessCache"}
+    kind = "cluster" if service == "memorydb" else "cache"
+    key_kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
+    mode = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
+    times, untimely = _explained_times(params, now)
+    claims = {
+        "service": _SERVICES.get(service, service) + mode,
+        kind: "" if "=" in name else name,  # the end of another token may hold its signature
+        "user": user,
+        "region": region,
+        "access key": f"{_shortened(access_key)}, {key_kind}",
+        **times,
+    }
+    claims = {claim: _claimed(value, params) for claim, value in claims.items()}
+    is_endpoint = not set(name).isdisjoint(".:")
+    guess = _probable_name(name) if claims[kind] == name else ""
+    is_start = _is_name(name) and slash and not path
+    rows = (  # what is wrong, and what to say
+        (
+            service == "memorydb" and resource_types,
+            "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
+        ),
+        (service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."),
+        (
+            service != "memorydb" and resource_types and not serverless,
+            "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.",
+        ),
+        (is_endpoint, f"It is signed for an endpoint. Sign for the {kind}'s name{guess}."),
+        (not is_endpoint and not is_start, f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}"),
+        (
+            is_start and name != name.lower(),
+            f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.",
+        ),
+        (
+            service == "elasticache" and user != user.lower(),
+            "The user id has capitals. ElastiCache keeps it in lower case: sign for that.",
+        ),
+        (
+            key_kind == "temporary" and not session_token,
+            "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.",
+        ),
+        (
+            key_kind == "permanent" and session_token,
+            "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.",
+        ),
+        (
+            not 1 <= int(params["X-Amz-Expires"]) <= _TOKEN_LIFETIME,
+            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}.",
+        ),
+        (
+            date != params["X-Amz-Date"][:8],
+            "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.",
+        ),
+        (untimely, untimely),
+        (
+            params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types),
+            "It has parameters that no token has. Sign without them.",
+        ),
+    )
+    return claims, problems + [problem for wrong, problem in rows if wrong]
+
+
+def _unwrapped(text: str) -> tuple[str, list[str]]:
+    """The token, out of what other programs made of it, and what to say of that."""
+    import re
+    from urllib.parse import unquote
+
+    problems = []
+    if "?" not in text and "%3f" in text.lower():
+        problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
+        text = unquote(text)
+    for pattern, original, problem in _WRAPPINGS:
+        text, count = re.subn(pattern, original, text)
+        problems += [problem] if count else []
+    return text, problems
+
+
+def _parsed_params(query: str) -> tuple[dict[str, str], list[str]]:
+    """The decoded parameters, of which each should be there once and be encoded once, and what is wrong with that."""
+    import re
+    from collections import Counter
+    from urllib.parse import unquote
+
+    params = [param.partition("=")[::2] for param in query.split("&")]
+    twice = [name for name, count in Counter(name for name, _ in params).items() if count > 1]
+    problems = [f"There twice: {_known_names(twice)}. Sign anew, with each parameter once."] if twice else []
+    for pattern, flaw in _VALUE_FLAWS:
+        where = [name for name, value in params if re.search(pattern, f"{name}={value}")]
+        problems += [f"{flaw}: {_known_names(where)}. Pass the token on as it was made."] if where else []
+    values = ((name, unquote(value)) for name, value in params)
+    return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in values}, problems
+
+
+def _explained_times(params: dict[str, str], now: float) -> tuple[dict[str, str], str]:
+    """What a token claims of its time, and what is wrong with that now."""
+    from datetime import datetime
+
+    try:
+        signed = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return {}, "X-Amz-Date is no time there is. Sign anew."
+    end = signed + int(params["X-Amz-Expires"])
+    age, left = now - signed, end - now
+    problem = ""
+    if left <= 0:
+        problem = f"It expired {_duration(left)} ago. Sign a new one for every connection."
+    elif age < -_CLOCK_TOLERANCE:
+        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
+    claims = {
+        "signed": f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}",
+        "valid until": f"{_utc(end)}, {_duration(left)} {'left' if left > 0 else 'ago'}",
+    }
+    return claims, problem
+
+
+def _claimed(value: str, params: dict[str, str]) -> str:
+    """What a token says, to be printed, unless it may be a secret in the wrong place."""
+    from urllib.parse import unquote
+
+    plain = unquote(value)
+    shown = _safe(plain, f"{params['X-Amz-Signature']} {params.get('X-Amz-Security-Token')}")
+    return value if value.isprintable() and len(value) <= 64 and shown == plain else "(hidden: it may hold a secret)"
+
+
+def _known_names(names: Iterable[str]) -> str:
+    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
+    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
+    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+
+
+# --- check ---
+
+_INTERCEPTED = "Something between here and the cache answers in its place."
+_CAUSES = {  # a step and what it showed, as a regular expression: what may have caused it, the most likely first
+    "credentials": ('To use a profile or SSO: eval "$(aws configure export-credentials --format env)"',),
+    "connect: .*does not resolve": (
+        "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
+        "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
+    ),
+    "connect: .*refused": (
+        "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380.",
+    ),
+    "connect": (
+        "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
+        "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
+        "A network ACL, a route table or this machine's own security group drops the packets.",
+    ),
+    "tls: .*not trusted: .*(expired|not yet valid)": (
+        "This machine's clock is wrong, or the certificate was not renewed in time.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted: .*mismatch": (
+        "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted": (
+        "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file.",
+        _INTERCEPTED,
+    ),
+    "tls: .*plaintext": (
+        "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
+        "This is another server, or another port, than the cache's TLS port.",
+    ),
+    "tls|auth: no answer|ping: no answer": (
+        "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
+        "Something between here and the cache cuts or changes connections.",
+    ),
+    ".*: NOPERM": (
+        "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
+    ),
+    ".*: NOAUTH": ("The server forgot the login: something between here and the cache changes connections.",),
+    ".*: MOVED": ("This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",),
+    ".*: ERR wrong number": (
+        "The server knows no users, as Redis before version 6: it is another server, or an old one.",
+    ),
+    "auth": ("The server does not take this AUTH, and says why.",),
+    "ping": ("The server does not take this PING, and says why.",),
+}
+_STS_ERRORS = {
+    "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
+    "InvalidClientTokenId": "AWS does not know these keys: they were deleted or switched off, or the session token is"
+    " missing or belongs to others.",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
+}
+_USER_CAUSES = {
+    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
+    " differs from its id. See: aws elasticache describe-users --user-id {0}",
+    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
+    " See: aws memorydb describe-users --user-name {0}",
+}
+
+
+def _run_check(options: Any) -> int:
+    from contextlib import ExitStack
+
+    with ExitStack() as cleanup:
+        return _Check(options, cleanup).run()
+
+
+class _CannotBeAsked(Error):
+    """STS gave no answer at all."""
+
+
+class _Check:
+    """The way to a cache. A step returns what it saw, or raises an Error that says it."""
+
+    def __init__(self, options: Any, cleanup: ExitStack) -> None:
+        self.generator = _generator(options)
+        self.host, self.port = _host_and_port(options.endpoint)
+        self.trust = _tls_context("--ca-file", options.ca_file)
+        self.timeout = _checked_timeout(options.timeout)
+        self.cleanup = cleanup
+        self.secrets = ""  # what nobody's answer may repeat
+        self.flaws: list[str] = []  # of the token
+        self.doubts: list[str] = []  # about the endpoint
+        self.faults: list[str] = []  # of the credentials, as STS tells them
+        self.arn = ""
+
+    def run(self) -> int:
+        """Take the steps, each timed and printed; explain the first that fails. The exit status."""
+        import re
+
+        for step in (self.credentials, self.token, self.connect, self.tls, self.auth, self.ping):
+            failure = self.taken(step)
+            if failure:
+                postscript: list[str] = []
+                if failure.startswith("auth: WRONGPASS"):
+                    causes, postscript = self.causes_of_wrongpass()
+                else:
+                    causes = next(list(causes) for pattern, causes in _CAUSES.items() if re.match(pattern, failure))
+                _output("", *_listed("What may have caused this, the most likely first:", causes), *postscript)
+                return 1
+        return 0
+
+    def taken(self, step: Callable[[], str]) -> str:
+        """Take a step and print it; return how it failed, if it did."""
+        started = time.perf_counter()
+        try:
+            outcome, seen = "ok", step()
+        except Error as error:
+            outcome, seen = "skipped" if isinstance(error, _CannotBeAsked) else "FAILED", str(error)
+        milliseconds = (time.perf_counter() - started) * 1000
+        _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
+        if step == self.token:
+            for warning in (*self.flaws, *self.doubts):
+                _output(*_wrapped(warning, "  warning: "))
+        return "" if outcome == "ok" else f"{step.__name__}: {seen}"
+
+    def credentials(self) -> str:
+        self.signed_with = self.generator._provider()
+        return f"{_described(self.signed_with)}, from {_origin(_settings(os.environ))}"
+
+    def token(self) -> str:
+        generator = self.generator
+        self.signed = generator._sign(self.signed_with, time.time())
+        self.secrets = f"{self.signed_with.secret_key} {_secrets_in(self.signed)}"
+        self.flaws = _explained(self.signed, time.time())[1]
+        self.doubts = _endpoint_doubts(generator, self.host)
+        kind = "serverless" if generator._serverless else generator.service
+        return f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
+
+    def connect(self) -> str:
+        import socket
+
+        where = self.host
+        try:
+            self.addresses = _resolved(self.host, self.port)
+            where = f"{', '.join(str(address[0]) for *_, address in self.addresses)} port {self.port}"
+            self.connection = self.cleanup.enter_context(_connect(self.addresses, self.deadline()))
+        except UnicodeError as error:  # for a label that is empty or too long
+            raise Error(f"{where}: the host name does not resolve") from error
+        except (socket.timeout, TimeoutError) as error:
+            raise Error(f"{where}: no answer within {self.timeout:g} s") from error
+        except OSError as error:
+            raise Error(f"{where}: {_reason(error)}") from error
+        return where
+
+    def tls(self) -> str:
+        import ssl
+
+        try:
+            self.connection.settimeout(self.timeout)
+            tls = self.trust.wrap_socket(self.connection, server_hostname=self.host)
+        except ssl.SSLCertVerificationError as error:
+            raise Error(_reason(error)) from error
+        except OSError as error:
+            seen = "this port speaks plaintext" if self.speaks_plaintext() else f"no TLS here: {_reason(error)}"
+            raise Error(seen) from error
+        self.connection = self.cleanup.enter_context(tls)
+        certificate: dict[str, Any] = tls.getpeercert() or {}
+        names = [name for _, name in certificate.get("subjectAltName", ())] or [self.host]
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
+        return f"{tls.version()}, certificate until {until} for {_safe(names[0], self.secrets)}{others}"
+
+    def speaks_plaintext(self) -> bool:
+        deadline = self.deadline()
+        try:
+            with _connect(self.addresses, deadline) as connection:
+                connection.sendall(b"PING\r\n")
+                return _file_until(deadline, connection).read(1) in (b"+", b"-")
+        except OSError:
+            return False
+
+    def auth(self) -> str:
+        return self.answer("+OK", "AUTH", self.generator.user, self.signed)
+
+    def ping(self) -> str:
+        return self.answer("+PONG", "PING")
+
+    def answer(self, wanted: str, *command: str) -> str:
+        """The wanted answer to a command, without its sign; any other is an Error."""
+        words = [word.encode() for word in command]
+        deadline = self.deadline()
+        try:
+            self.connection.settimeout(self.timeout)
+            self.connection.sendall(
+                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            )
+            line = _file_until(deadline, self.connection).readline(1024).decode("latin-1")
+        except OSError as error:
+            raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
+        if line == f"{wanted}\r\n":
+            return wanted[1:]
+        refusal = _safe(line[1:], self.secrets)
+        if line[:1] != "-" or not refusal:
+            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
+            raise Error(f"no answer to {command[0]}: {seen}")
+        raise Error(refusal)
+
+    def deadline(self) -> float:
+        return time.monotonic() + self.timeout
+
+    def identity(self) -> str:
+        """Ask STS whose credentials these are, which needs no permission; collect what is wrong with them.
+
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+        """
+        try:
+            environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
+            params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
+            url = _presigned_for_sts(self.signed_with, params, None, environ)
+            self.secrets += f" {_secrets_in(url)}"
+            deadline = time.monotonic() + min(self.timeout, 3.0)
+            request: _Request = ("GET", url, {}, None)
+            status, headers, body = _exchange(request, environ, deadline, through_proxy=True)
+        except Error as error:
+            raise _CannotBeAsked(f"STS cannot be asked: {error}") from error
+        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        code, message = answer.get("Code", ""), answer.get("Message", "")
+        ahead = _seconds_ahead(headers)
+        if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
+            ("Signature expired", "Signature not yet")
+        ):
+            by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
+            self.faults = [f"This machine's clock is wrong{by}: set it, or run a time service."]
+        elif code in _STS_ERRORS:
+            self.faults = [_STS_ERRORS[code]]
+        if status != 200 or not answer.get("Arn"):
+            raise Error(f"STS: {code or f'HTTP status {status}'} {message}")
+        self.arn = answer["Arn"]
+        return self.arn
+
+    def causes_of_wrongpass(self) -> tuple[list[str], list[str]]:
+        """What is certainly wrong with the token or its credentials; else what usually is, and a policy to paste."""
+        self.taken(self.identity)
+        if self.flaws or self.faults:
+            return [*self.flaws, *self.faults, *self.doubts], []
+        generator = self.generator
+        identity = self.arn.rpartition(":")[2].split("/")
+        who = (
+            f"role {identity[1]}"
+            if identity[0] == "assumed-role"
+            else self.arn or "the identity behind these credentials"
+        )
+        alias = (
+            "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
+        )
+        causes = [
+            *self.doubts,
+            f"IAM does not let {who} connect: attach the policy below to it.",
+            _USER_CAUSES[generator.service].format(generator.user),
+            *([] if _parsed_endpoint(self.host) else [alias]),
+            "A policy's condition, a permissions boundary or a service control policy forbids it.",
+            "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
+        ]
+        return causes, ["", _policy(generator, self.arn)]
+
+
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit
+
+    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
+    try:
+        parts = urlsplit(f"//{endpoint}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise malformed from None
+    if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
+        raise malformed
+    return host, 6379 if port is None else port
+
+
+def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
+    """What in AWS's own host name contradicts the arguments."""
+    found = _parsed_endpoint(host)
+    if found is None:
+        return []
+    if found.service != generator.service:
+        return [f"The endpoint is one of {found.service}: use check {found.service}."]
+    doubts = []
+    if found.serverless != generator._serverless:
+        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
+        doubts.append(f"The endpoint is {kind} --serverless.")
+    if found.name not in (None, generator.name):
+        doubts.append(f"The endpoint is that of {found.name}, but the token is signed for {generator.name}.")
+    if found.region not in (None, generator.region):
+        doubts.append(f"The endpoint is in {found.region}, but the token is signed for {generator.region}.")
+    if found.tls is False:
+        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
+    return doubts
+
+
+def _seconds_ahead(headers: HTTPMessage) -> float:
+    """How far the clock of the server that sent these is ahead of this machine's."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _policy(generator: TokenGenerator, arn: str) -> str:
+    """The policy that lets an identity log in, ready to paste.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
+    """
+    import json
+
+    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
+    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
+    if generator.service == "memorydb":
+        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
+    else:
+        kind = "serverlesscache" if generator._serverless else "replicationgroup"
+        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
+    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
 if __name__ == "__main__":

@@ -260,11 +260,15 @@ def test_errors_of_a_process(arguments, variables, status, encoding):
     assert_one_line(process.stderr.decode(encoding).replace("\r\n", "\n"))
 
 
-def test_a_token_is_ascii_whatever_the_user_and_the_encoding():
-    arguments = ["token", "memorydb", "üser", "my-cluster", "--region", "eu-west-1"]
+def test_a_user_that_cannot_be_one_is_not_repeated():
+    """It may be a password, or a key."""
+    arguments = ["token", "memorydb", "hünter2", "my-cluster", "--region", "eu-west-1"]
     process = run(*arguments, flags=["-X", "utf8"], PYTHONIOENCODING="ascii", **KEYS)
-    assert (process.returncode, process.stderr) == (0, b"")
-    assert read(process.stdout.decode("ascii").strip())[1]["User"] == "üser"
+    assert (process.returncode, process.stdout) == (2, b"")
+    assert process.stderr == (
+        b"iamcacheauth: user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like"
+        b" 'my-iam-user'\n"
+    )
 
 
 def shell(redirection, arguments=ELASTICACHE):

@@ -100,7 +100,7 @@ CASES = {
     ),
     "a percent sign in the user": (signed(user="a%2fb"), claiming(user="a%2fb"), NOTHING),
     "a question mark in the user": (signed(user="a?b"), claiming(user="a?b"), NOTHING),
-    "a long user": (signed(user="a" * 64), claiming(user="a" * 64), NOTHING),
+    "a long user": (signed(user="a-" * 32), claiming(user="a-" * 32), NOTHING),
     "a user too long to be one": (signed(user="a" * 65), claiming(user=HIDDEN), NOTHING),
     "a URL for the user": (unquote(signed(user="a://b?c")), claiming(user="a://b?c"), NOTHING),
     "this second": (

@@ -13,8 +13,12 @@ SIGNATURES = {
     "MemoryDBAuth": "(user, cluster, *, region=None, credentials=None)",
     "StaticCredentials": "(access_key, secret_key, token=None, expiration=None)",
     "RefreshingCredentials": "(fetch, *, timeout=5.0)",
-    "EnvironmentCredentials": "(environ=None, *, timeout=5.0)",
+    "EnvironmentCredentials": "(environ=None, *, region=None, timeout=5.0)",
+    "AssumedRole": "(role_arn, *, session_name=None, external_id=None, duration=3600, region=None, credentials=None,"
+    " timeout=5.0)",
+    "for_endpoint": "(user, endpoint, *, region=None, credentials=None)",
     "uri_encode": "(text)",
+    "with_lifetime": "(connection_class, *, seconds=39600)",
     "canonical_query": "(params)",
     "canonical_request": "(host, params)",
     "string_to_sign": "(timestamp, scope, canonical_request)",
