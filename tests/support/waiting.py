@@ -90,11 +90,8 @@ class Background:
         self._before = {*threading.enumerate()}
 
     def threads(self) -> list[threading.Thread]:
-        return [
-            thread
-            for thread in threading.enumerate()
-            if thread not in self._before and not isinstance(thread, Caller) and thread is not threading.current_thread()
-        ]
+        ours = self._before | {threading.current_thread()}
+        return [thread for thread in threading.enumerate() if thread not in ours and not isinstance(thread, Caller)]
 
     def end(self) -> None:
         """Until all of them have ended: a renewal in the background is over then, in every respect."""
@@ -106,7 +103,11 @@ class Background:
 
 @contextmanager
 def at_line(
-    number: int, action: Callable[[], object], *, of: str | CodeType = iamcacheauth.__file__, in_new_threads: bool = False
+    number: int,
+    action: Callable[[], object],
+    *,
+    of: str | CodeType = iamcacheauth.__file__,
+    in_new_threads: bool = False,
 ) -> Iterator[list[int]]:
     """Do something before the number-th line: what another thread or a signal may do there.
 
