@@ -317,7 +317,7 @@ class RefreshingCredentials:
         if isinstance(outcome, StaticCredentials):
             return outcome
         left = session.kept[0]
-        if left is not None and not _expired(left, time.time()):
+        if left is not None and (left.expiration or 0) > time.time():
             return left
         if outcome is None:
             reason, cause = session.failure or ("", None)
@@ -516,9 +516,7 @@ def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCrede
         raise CredentialsError(
             f"credentials: asking for them raised {type(error).__name__}; __cause__ holds it"
         ) from error
-    if _expired(found, time.time() if now is None else now):
-        raise CredentialsError(f"credentials: {_expiry(found)}")
-    return found
+    return _unexpired(found, time.time() if now is None else now, "credentials: ")
 
 
 def _described(credentials: StaticCredentials) -> str:
@@ -527,12 +525,10 @@ def _described(credentials: StaticCredentials) -> str:
     return f"{_shortened(credentials.access_key)}, {kind}{expiry}"
 
 
-def _expired(credentials: StaticCredentials, now: float) -> bool:
-    return credentials.expiration is not None and credentials.expiration <= now
-
-
-def _expiry(credentials: StaticCredentials) -> str:
-    return f"they expired at {_utc(credentials.expiration or 0)}"
+def _unexpired(credentials: StaticCredentials, now: float, said: str) -> StaticCredentials:
+    if credentials.expiration is not None and credentials.expiration <= now:
+        raise CredentialsError(f"{said}they expired at {_utc(credentials.expiration)}")
+    return credentials
 
 
 def _running_loop() -> AbstractEventLoop:
@@ -749,24 +745,6 @@ _SEEN_CODES = (
 )
 
 
-class _Endpoint:
-    """What one of AWS's host names tells."""
-
-    service: str
-    name: str | None  # None if the form leaves it open
-    region: str | None  # None if the code tells nothing
-    code: str  # the region as it is written: use1, or us-east-1 in MemoryDB's
-    serverless: bool
-    public: bool
-    tls: bool | None  # None if the form leaves it open
-    flaw: str  # why no token is of use there, or empty
-    host: str  # in lower case, without a final dot
-    port: int | None
-
-    def __init__(self, **told: Any) -> None:
-        self.__dict__.update(told)
-
-
 def for_endpoint(
     user: str, endpoint: str, *, region: str | None = None, credentials: _CredentialsArgument = None
 ) -> ElastiCacheAuth | MemoryDBAuth:
@@ -807,9 +785,16 @@ def for_endpoint(
     return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
 
 
-def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
-    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters."""
+def _parsed_endpoint(endpoint: str) -> Any:
+    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters.
+
+    service; name, None if the form leaves it open; region, None if its code tells nothing;
+    code, the region as it is written; serverless; public; tls, None if the form leaves it
+    open; flaw: why no token is of use there, or empty; host, in lower case, without a final
+    dot; port or None.
+    """
     import re
+    from types import SimpleNamespace
 
     domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
     place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
@@ -831,7 +816,7 @@ def _parsed_endpoint(endpoint: str) -> _Endpoint | None:
         if tls_form:
             with_tls = f"{filled(tls_form, labels.groupdict())}.{found['end']}"
             flaw = f"it is for connections without TLS, which IAM needs; with TLS, it is probably {with_tls!r}"
-        return _Endpoint(
+        return SimpleNamespace(
             service=service,
             name=labels.groupdict().get("NAME"),
             region=region if region and _partition(region)[1] == found["domain"] else None,
@@ -883,6 +868,7 @@ def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600
     pass the result on as ``connection_class``. A connection that a pool hands out when it is
     that many seconds old, less up to a tenth at random, is renewed before its first command.
     In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+    (asyncio's from_url prefers its own class for rediss://; give asyncio.Redis a ConnectionPool.)
 
     Raises ConfigurationError for another kind of class and for more than twelve hours.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
@@ -1202,8 +1188,19 @@ def _flaw(value: object) -> str:
 def _epoch(expiration: Any) -> float:
     """Epoch seconds of an expiration as StaticCredentials takes it."""
     if isinstance(expiration, str):
-        expiration = _parsed_iso8601(expiration)
-    elif getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
+        from datetime import datetime
+
+        moment, zone = expiration[:19], expiration[19:]
+        if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
+            zone = zone.lstrip(".0123456789")
+        # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
+        known_form = moment[4::3] == "--T::" and (zone == "Z" or (len(zone) == 6 and zone[0] in "+-"))
+        try:
+            text = f"{moment}{zone.replace('Z', '+00:00')}" if known_form and expiration.isascii() else ""
+            expiration = datetime.fromisoformat(text)
+        except ValueError:
+            expiration = None
+    if getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
         expiration = expiration.timestamp()
     if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or not 0 <= expiration < 253402300800:
         raise ConfigurationError(
@@ -1211,21 +1208,6 @@ def _epoch(expiration: Any) -> float:
             " or a datetime with a time zone is wanted"
         )
     return expiration
-
-
-def _parsed_iso8601(text: str) -> float | None:
-    from datetime import datetime
-
-    moment, zone = text[:19], text[19:]
-    if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
-        zone = zone.lstrip(".0123456789")
-    # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
-    if not text.isascii() or moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
-        return None
-    try:
-        return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
 
 
 def _utc(epoch: float) -> str:
@@ -1335,23 +1317,21 @@ class EnvironmentCredentials(RefreshingCredentials):
             credentials = _static_keys(values)
             self._static = (values, credentials)
         if credentials is not None:
-            if _expired(credentials, now):
-                raise CredentialsError(f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that {_expiry(credentials)}")
-            return credentials
+            return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
         configuration = tuple(map(get, _IDENTITY))
         if configuration != self._session.configuration:
             self._session = _Session(configuration)  # and what belonged to the other identity is let go
         return super()._at_hand(now)
 
     def _source(self) -> str:
-        return _origin(_settings(self._environ))
+        return _configured_source(_settings(self._environ))[0]
 
     def _retrieved(self) -> StaticCredentials:
         environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
         if self._region and "AWS_DEFAULT_REGION" not in environ:
             environ.setdefault("AWS_REGION", self._region)
-        _, _, retrieve = _configured_source(environ)
-        return _named(_origin(environ), lambda: retrieve(environ, deadline))
+        source, retrieve = _configured_source(environ)
+        return _named(source, lambda: retrieve(environ, deadline))
 
 
 class AssumedRole(RefreshingCredentials):
@@ -1442,14 +1422,11 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
 def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
     """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        credentials = retrieve()
+        return _unexpired(retrieve(), time.time(), "it gave credentials, but ")
     except Error as error:
         raise CredentialsError(f"{source}: {error}") from error
     except ImportError as error:
         raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
-    if _expired(credentials, time.time()):
-        raise CredentialsError(f"{source}: it gave credentials, but {_expiry(credentials)}")
-    return credentials
 
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
@@ -1473,24 +1450,22 @@ def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
         raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
 
 
-def _configured_source(environ: Mapping[str, str]) -> tuple[str, str, Callable[..., StaticCredentials]]:
-    """What the first configured source is called, the variable that configures it, and what asks it."""
-    for source in (
-        ("web identity", _TOKEN_FILE, _from_web_identity),
-        ("container credentials", _RELATIVE_URI, _from_container),
-        ("container credentials", _FULL_URI, _from_container),
+def _configured_source(environ: Mapping[str, str]) -> tuple[str, Callable[..., StaticCredentials]]:
+    """What the first source that these variables configure is called, and what asks it."""
+    for variable, name, retrieve in (
+        (_TOKEN_FILE, "web identity", _from_web_identity),
+        (_RELATIVE_URI, "container credentials", _from_container),
+        (_FULL_URI, "container credentials", _from_container),
+        (_METADATA_ENDPOINT, "EC2 instance metadata", _from_instance_metadata),
     ):
-        if source[1] in environ:
-            return source
-    return "EC2 instance metadata", _METADATA_ENDPOINT, _from_instance_metadata
+        if variable in environ:
+            return f"{name} ({variable})", retrieve
+    return "EC2 instance metadata", _from_instance_metadata
 
 
 def _origin(environ: Mapping[str, str]) -> str:
     """Where these variables have credentials come from, in words."""
-    if environ.get(_ACCESS_KEY):
-        return f"static keys ({_ACCESS_KEY})"
-    name, variable, _ = _configured_source(environ)
-    return f"{name} ({variable})" if variable in environ else name
+    return f"static keys ({_ACCESS_KEY})" if _ACCESS_KEY in environ else _configured_source(environ)[0]
 
 
 def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1604,18 +1579,18 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
     """
-    profile = next((variable for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if variable in environ), None)
-    if profile:  # whose identity is meant, which the instance's is not
-        export = 'eval "$(aws configure export-credentials --format env)"'
-        raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
+    for profile in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        if profile in environ:  # whose identity is meant, which the instance's is not
+            export = 'eval "$(aws configure export-credentials --format env)"'
+            raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
-    endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
-    endpoint = endpoints.get(environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower())
-    if _METADATA_ENDPOINT in environ:
-        endpoint = _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], anywhere=True).rstrip("/")
+    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
+    usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
+    endpoint = environ.get(_METADATA_ENDPOINT, usual)
     if endpoint is None:
         raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
+    endpoint = _checked_url(_METADATA_ENDPOINT, endpoint, anywhere=True).rstrip("/")
     limits = []
     for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
         text = environ.get(variable, "1")
@@ -1630,12 +1605,11 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
     try:
         token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
     except CredentialsError as error:
-        hint = ""
-        if isinstance(error, _Unanswered):
-            hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        if _METADATA_ENDPOINT not in environ:
-            hint += f"; {_NOTHING_SET}"
-        raise CredentialsError(f"{error}{hint}") from error
+        unanswered = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+        hint = unanswered if isinstance(error, _Unanswered) else ""
+        raise CredentialsError(
+            f"{error}{hint}{'' if _METADATA_ENDPOINT in environ else f'; {_NOTHING_SET}'}"
+        ) from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
     role = ask("GET", roles, headers, _one_word)
@@ -1931,18 +1905,16 @@ def _connect(addresses: list[Any], deadline: float) -> socket:
 
     failure = OSError()
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = None
         try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # such as where the kernel has no IPv6, which names resolve to all the same
-            failure = error
-            continue
-        try:
+            connection = socket.socket(family, kind, protocol)  # fails where the kernel has no IPv6, though names do
             connection.settimeout(_left(deadline) / (len(addresses) - tried))
             connection.connect(address)
             return connection
         except OSError as error:
-            connection.close()
             failure = error
+            if connection is not None:
+                connection.close()
     raise failure
 
 

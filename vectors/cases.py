@@ -114,7 +114,6 @@ ELASTICACHE_USERS = {
 }
 # What no user can be called. The generators refuse it; presign signs it as it is.
 NO_USERS = {
-    "default": ("default.iam-user", "a user of ElastiCache's: MemoryDB's have no dot"),
     "upper-case": ("IAM-User-01", "upper case, as no user is stored"),
     "digits": ("0123456789", "digits stay as they are"),
     "unreserved": ("a-b.c_d~e", "what RFC 3986 leaves unreserved stays as it is"),
@@ -293,6 +292,7 @@ def urls() -> Iterator[Json]:
 
 def users_that_aws_cannot_have() -> Iterator[Json]:
     """The requests that tokens would be, if these were users."""
+    yield login_case("default", "memorydb", "default.iam-user", "only ElastiCache's users may have a dot")
     for name, (user, comment) in NO_USERS.items():
         for kind in KINDS:
             yield login_case(name, kind, user, comment)
