@@ -532,8 +532,7 @@ def test_nothing_listens(check):
     expected = f"""{SIGNED}\
 connect     FAILED      0.1 ms  127.0.0.1 port 6379: Connection refused
 
-Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
-and 6380.
+Nothing listens on this port: caches use 6379 unless configured otherwise, serverless also 6380.
 """
     assert output == expected
 
@@ -696,7 +695,7 @@ PROXY = (
     " TLS, and check takes the cache's own endpoint."
 )
 WITHOUT_ENCRYPTION = (
-    "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
+    "Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.",
     "This is another server, or another port, than the cache's TLS port.",
 )
 
@@ -743,7 +742,7 @@ def test_an_unknown_authority(cache, check):
 tls         FAILED      0.1 ms  the certificate is not trusted: unable to get local issuer
                                 certificate
 """
-    lacking = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
+    lacking = "This machine does not trust Amazon's root certificates: install ca-certificates, or give --ca-file."
     assert check(cache, trust="") == expected + caused(lacking, INTERCEPTED)
 
 
@@ -904,16 +903,16 @@ The server does not take this AUTH, and says why.
 
 
 UNAVAILABLE = (
-    "IAM is down, logins are throttled, or the engine is overloaded: this answer does not tell which. Log in less"
-    " often, try again after growing pauses, and look at the metric {} and the AWS Health Dashboard."
+    "IAM is down, logins are throttled, or the engine is overloaded, which this answer does not tell apart: log in less"
+    " often, after growing pauses, and look at the metric {} and the AWS Health Dashboard."
 )
-GOES_ON = "A connection that gets this when it renews its login goes on until its 12 hours are over."
+GOES_ON = "A connection whose renewed login gets this goes on until its 12 hours are over."
 OUTAGES = {
     "ERR service is not available": UNAVAILABLE,
-    "ERR IAM Authentication service is not available.": "IAM is down: try again after growing pauses, and look at the"
+    "ERR IAM Authentication service is not available.": "IAM is down: log in again after growing pauses, and look at the"
     f" AWS Health Dashboard. {GOES_ON}",
-    "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections open, log in less"
-    f" often, try again after growing pauses, and look at the metric {{}}. {GOES_ON}",
+    "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections, log in less"
+    f" often, after growing pauses, and look at the metric {{}}. {GOES_ON}",
 }
 
 

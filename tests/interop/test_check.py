@@ -382,8 +382,8 @@ connect     ok          0.1 ms  127.0.0.1 port 6379
 tls         FAILED      0.1 ms  this port speaks plaintext
 
 What may have caused this, the most likely first:
-1. Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed
-   in place).
+1. Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in
+   place.
 2. This is another server, or another port, than the cache's TLS port.
 """
     assert comparable(capsys.readouterr().out) == expected

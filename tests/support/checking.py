@@ -30,7 +30,7 @@ ACCOUNT = (
     "The cache is in another account than 123456789012, this identity's, and only roles of that account can log in:"
     " assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it."
 )
-ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
+ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right."
 CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it."
 ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM."
 
