@@ -196,10 +196,10 @@ class StaticCredentials:
             object.__setattr__(self, name, value)
         return self
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: object = None) -> None:
         raise AttributeError("StaticCredentials cannot be changed: make new ones")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    __delattr__ = __setattr__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.access_key, self.secret_key, self.token, self.expiration)
@@ -558,7 +558,7 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
     copied, without anything that was fetched or derived.
     """
 
-    _service = ""
+    _service = _user = _name = _region = ""  # for the repr of one whose arguments were refused
 
     def __init__(
         self, user: str, name: str, region: str | None, credentials: _CredentialsArgument, serverless: bool = False
@@ -1107,16 +1107,17 @@ def _checked_user(service: str, user: str) -> str:
     """
     if not isinstance(user, str) or not user:
         raise ConfigurationError(f"user: the id of a user with IAM authentication is wanted, not {_kind(user)}")
-    name = _plain(user).lower()
-    if service == "elasticache" and name == "default":
+    name = _plain(user)
+    if service == "elasticache" and name.lower() == "default":
         raise ConfigurationError("user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam")
     # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
-    pattern_of = name[len("default.") :] if service == "elasticache" and name.startswith("default.") else name
-    if not (pattern_of.isascii() and pattern_of[:1].isalpha() and pattern_of.replace("-", "").isalnum()):
+    prefix = "default." if service == "elasticache" and name.lower().startswith("default.") else ""
+    own = name[len(prefix) :]
+    if not (own.isascii() and own[:1].isalpha() and own.replace("-", "").isalnum()):
         raise ConfigurationError(
             "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
         )
-    return name
+    return name.lower()
 
 
 def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
@@ -1207,7 +1208,7 @@ def _epoch(expiration: Any) -> float:
             "expiration: epoch seconds, ISO 8601 text with a time zone ('2026-01-02T03:04:05Z'),"
             " or a datetime with a time zone is wanted"
         )
-    return expiration
+    return float(expiration)
 
 
 def _utc(epoch: float) -> str:
@@ -1314,7 +1315,7 @@ class EnvironmentCredentials(RefreshingCredentials):
         values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
         known, credentials = self._static
         if values != known:
-            credentials = _static_keys(values)
+            credentials = _static_keys(values, _SESSION_TOKEN if get(_SESSION_TOKEN) else "AWS_SECURITY_TOKEN")
             self._static = (values, credentials)
         if credentials is not None:
             return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
@@ -1429,13 +1430,13 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
         raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
 
 
-def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+def _static_keys(values: tuple[Any, ...], token_variable: str) -> StaticCredentials | None:
     stripped = [value.strip() if isinstance(value, str) else value for value in values]
     access_key, secret_key, token, expiration = (value or None for value in stripped)
     variables = {
         "access_key": _ACCESS_KEY,
         "secret_key": _SECRET_KEY,
-        "token": _SESSION_TOKEN,
+        "token": token_variable,
         "expiration": _EXPIRATION,
     }
     if access_key is None and secret_key is None:
