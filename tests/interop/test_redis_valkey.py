@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import importlib.util
 import re
+import types
 
 import behaviour
 import gate as gates
@@ -26,6 +27,10 @@ def installed(module):
 @pytest.fixture(params=[installed("redis"), installed("valkey")])
 def library(request):
     return importlib.import_module(request.param)
+
+
+def major_version(library):
+    return int(library.__version__.partition(".")[0])
 
 
 @pytest.fixture
@@ -222,11 +227,12 @@ def test_an_async_subscription_survives_cuts(gate, redis, with_async_cache):
 
 
 def test_a_subscription_is_not_renewed_under_its_reader(gate, redis, cache):
-    with contextlib.closing(cache.pubsub(ignore_subscribe_messages=True)) as subscription:
+    """A read that waits for as long as it takes is one before which the client calls connect()."""
+    with contextlib.closing(cache.pubsub()) as subscription:
         subscription.subscribe("news")
-        assert subscription.get_message(timeout=gates.PATIENCE) is None
+        assert subscription.get_message(timeout=None)["type"] == "subscribe"
         gate.pass_hours(11)
-        receive = lambda: asyncio.to_thread(subscription.get_message, timeout=gates.PATIENCE)
+        receive = lambda: asyncio.to_thread(subscription.get_message, timeout=None)
         publish = lambda text: redis.run("PUBLISH", "news", text)
         asyncio.run(behaviour.no_message_is_lost(publish, receive, lambda: None))
     assert len(gate.logins) == 1
@@ -234,11 +240,11 @@ def test_a_subscription_is_not_renewed_under_its_reader(gate, redis, cache):
 
 def test_an_async_subscription_is_not_renewed_under_its_reader(gate, redis, with_async_cache):
     async def scenario(cache, _):
-        async with cache.pubsub(ignore_subscribe_messages=True) as subscription:
+        async with cache.pubsub() as subscription:
             await subscription.subscribe("news")
-            assert await subscription.get_message(timeout=gates.PATIENCE) is None
+            assert (await subscription.get_message(timeout=None))["type"] == "subscribe"
             await asyncio.to_thread(gate.pass_hours, 11)
-            receive = lambda: subscription.get_message(timeout=gates.PATIENCE)
+            receive = lambda: subscription.get_message(timeout=None)
             publish = lambda text: redis.run("PUBLISH", "news", text)
             await behaviour.no_message_is_lost(publish, receive, lambda: None)
         assert len(gate.logins) == 1
@@ -246,34 +252,41 @@ def test_an_async_subscription_is_not_renewed_under_its_reader(gate, redis, with
     with_async_cache(scenario)
 
 
-def test_a_subscription_that_logs_in_again_misses_nothing(gate, redis, recipe, make):
-    messages = recipe("redis-py", LISTEN).messages
+by_the_gates_clock = lambda code: code.replace("import time\n", "\n")
+gates_clock = lambda gate: types.SimpleNamespace(monotonic=lambda: 3600 * gate.hours)
+
+
+def test_a_subscription_that_logs_in_again_misses_nothing(gate, redis, recipe, make, library):
+    if major_version(library) < 6:
+        pytest.skip("redis-py 5 loses messages that come with the answer to a command")
+    messages = recipe("redis-py", LISTEN, edit=by_the_gates_clock, time=gates_clock(gate)).messages
     with contextlib.closing(make(SYNC, edit=with_protocol_3)) as cache:
         auth = cache.connection_pool.connection_kwargs["credential_provider"]
         with contextlib.closing(cache.pubsub(ignore_subscribe_messages=True)) as subscription:
             subscription.subscribe("news")
-            listening = messages(subscription, auth, seconds=-1)
+            listening = messages(subscription, auth)
             receive = lambda: asyncio.to_thread(next, listening)
             publish = lambda text: redis.run("PUBLISH", "news", text)
-            asyncio.run(behaviour.no_message_is_lost(publish, receive, lambda: gate.pass_hours(6)))
+            asyncio.run(behaviour.no_message_is_lost(publish, receive, gate.pass_hours))
     assert (gate.cuts, gate.refusals) == (0, [])
-    assert len(gate.logins) > 10
+    assert len(gate.logins) >= 3
 
 
 def test_an_async_subscription_that_logs_in_again_misses_nothing(gate, redis, recipe, with_async_cache):
     with_await = lambda code: code.replace("def ", "async def ").replace("subscription.", "await subscription.")
-    messages = recipe("redis-py", LISTEN, edit=with_await).messages
+    edit = lambda code: with_await(by_the_gates_clock(code))
+    messages = recipe("redis-py", LISTEN, edit=edit, time=gates_clock(gate)).messages
 
     async def scenario(cache, _):
         auth = cache.connection_pool.connection_kwargs["credential_provider"]
         async with cache.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe("news")
-            listening = messages(subscription, auth, seconds=-1)
+            listening = messages(subscription, auth)
             receive = lambda: anext(listening)
             publish = lambda text: redis.run("PUBLISH", "news", text)
-            await behaviour.no_message_is_lost(publish, receive, lambda: gate.pass_hours(6))
+            await behaviour.no_message_is_lost(publish, receive, gate.pass_hours)
         assert (gate.cuts, gate.refusals) == (0, [])
-        assert len(gate.logins) > 10
+        assert len(gate.logins) >= 3
 
     with_async_cache(scenario, edit=with_protocol_3)
 
@@ -286,7 +299,7 @@ FAILING = "redis.call('INCR', KEYS[1]) return redis.error_reply('ERR no reason t
 @pytest.fixture
 def retries_logins(library):
     """Skip where the client's retry does not cover what happens after it has connected."""
-    if not hasattr(library.connection, "MaintNotificationsAbstractConnection"):
+    if library.__name__ == "valkey" or major_version(library) < 7:
         pytest.skip("only redis-py from 7 on")
 
 
