@@ -59,16 +59,20 @@ import time
 
 TYPE_CHECKING = False  # checkers take it for true; importing typing would cost more than this whole module
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import ExitStack
     from datetime import datetime
-    from http.client import HTTPMessage
+    from http.client import HTTPMessage, HTTPResponse
     from io import BufferedReader
     from socket import socket
-    from ssl import SSLContext, SSLSocket
+    from ssl import SSLContext
     from typing import Any, NoReturn, Protocol, TypeVar, Union
 
-    _Answer = TypeVar("_Answer")
+    _Connection = TypeVar("_Connection")
+    _Parsed = TypeVar("_Parsed")
+    _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
 
     class _FrozenCredentials(Protocol):
         """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
@@ -85,16 +89,17 @@ if TYPE_CHECKING:
 
         def get_frozen_credentials(self) -> _FrozenCredentials: ...
 
-    _CredentialsArgument = Union[
-        _FrozenCredentials, _Freezable, Callable[[], Union[_FrozenCredentials, _Freezable]], None
-    ]
+    _AnyCredentials = Union[_FrozenCredentials, _Freezable]
+    _Failure = tuple[str, Union[BaseException, None]]  # its text and cause, of which every waiter makes its own error
+    _CredentialsArgument = Union[_AnyCredentials, Callable[[], _AnyCredentials], None]
     # Clients declare their provider parameter as a class of their own; a base of Any fits all of them.
     _AnyProvider = Any
 else:
     Protocol = _AnyProvider = object
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
+    "AssumedRole",
     "ConfigurationError",
     "Credentials",
     "CredentialsError",
@@ -107,16 +112,15 @@ __all__ = [
     "TokenGenerator",
     "canonical_query",
     "canonical_request",
-    "main",
+    "for_endpoint",
     "presign",
     "signing_key",
     "string_to_sign",
     "uri_encode",
+    "with_lifetime",
 ]
 
 _TOKEN_LIFETIME = 900  # seconds; both services refuse a longer X-Amz-Expires
-_RENEW_EARLY = 900  # seconds before their expiry; a token lives no longer than what it was signed with
-_RENEWAL_PAUSE = 10  # seconds between attempts to renew credentials that are still valid
 
 # --- errors ---
 
@@ -157,7 +161,7 @@ class Credentials(Protocol):
 
 
 class StaticCredentials:
-    """One set of AWS credentials, with the attributes of ``Credentials`` and ``expiration``.
+    """One set of AWS credentials, with the attributes of ``Credentials`` and ``expiration``; it cannot be changed.
 
     access_key, secret_key: text. token: text, or None for permanent keys.
     expiration: when they stop working, as epoch seconds, as ISO 8601 text the way AWS
@@ -168,255 +172,293 @@ class StaticCredentials:
     """
 
     __slots__ = ("access_key", "expiration", "secret_key", "token")
+    access_key: str
+    secret_key: str
+    token: str | None
+    expiration: float | None
 
-    def __init__(
-        self,
+    # Not __init__: what is refused must not leave half an object behind, in a traceback for instance.
+    def __new__(
+        cls,
         access_key: str,
         secret_key: str,
         token: str | None = None,
         expiration: float | str | datetime | None = None,
-    ) -> None:
-        self.access_key = _checked_key("access_key", access_key)
-        self.secret_key = _checked_key("secret_key", secret_key)
-        self.token = None if token is None or token == "" else _checked_key("token", token)
-        self.expiration = None if expiration is None else _epoch(expiration)
+    ) -> StaticCredentials:
+        values = {
+            "access_key": _checked_key("access_key", access_key),
+            "secret_key": _checked_key("secret_key", secret_key),
+            "token": None if token is None or token == "" else _checked_key("token", token),
+            "expiration": None if expiration is None else _epoch(expiration),
+        }
+        self = super().__new__(cls)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("StaticCredentials cannot be changed: make new ones")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.access_key, self.secret_key, self.token, self.expiration)
 
     def __repr__(self) -> str:
         return f"<StaticCredentials {_described(self)}>"
 
 
-class _Provider:
-    """Base of everything that generators get credentials from; not constructed by users.
+# One renewal. How fetched credentials are kept and renewed, for threads, event loops and forked processes alike:
+#
+# - Whoever finds valid credentials signs with them at once. Valid means that a minute is left, or a tenth of their
+#   lifetime if that is less. If they are also due to be renewed, a renewal is begun in the background.
+# - A renewal calls fetch in a daemon thread of its own, so that nothing fetch gets stuck in (a resolver, a pipe, a
+#   mount that is gone) holds a caller, and no signal handler or cancelled task tears it. Callers without valid
+#   credentials wait for its Future, for as long as their timeout, and sign with what is left if it fails: a token is
+#   worth no more than its credentials. Each raises an error of its own: one exception that is raised in a hundred
+#   threads collects the traceback of all of them.
+# - At most one renewal runs per process. It is registered under the process id, so that a child forked meanwhile,
+#   where its thread does not exist, finds none and begins its own. dict.setdefault registers: it is atomic, and
+#   unlike a lock cannot be left locked by a fork or by a signal handler's exception. The renewal is taken off the
+#   register before its outcome is published, or the next caller could be given the outcome of the last.
+# - Credentials are due from 15 minutes before they expire, or a third of their lifetime if that is less, and up to a
+#   twelfth of their lifetime earlier, at random, so that a fleet that started together does not ask together. After
+#   a failure there is a pause: 10 to 15 seconds while the old ones are valid, else one second, which the next
+#   renewal, begun already, waits out: who comes meanwhile waits for that one and is not given the old failure.
+# - A fetch may fail by its own time limit only because its thread stood still (a frozen Lambda function, uWSGI
+#   without enable-threads). Who joined late would be given that failure at once, so for them it is called once more.
+# - A fetch that has not returned after ten times the timeout is given up, and another may begin; of those that hang,
+#   there are at most four.
 
-    Calling it returns a StaticCredentials or raises CredentialsError.
-    """
-
-    def __call__(self) -> StaticCredentials:
-        return self._at_hand(time.time()) or self._fetch()
-
-    def _at_hand(self, now: float) -> StaticCredentials | None:
-        """Valid credentials that need no waiting, or None. Never blocks."""
-        return None
-
-    def _fetch(self) -> StaticCredentials:
-        """Credentials that nothing was at hand for. May block."""
-        raise NotImplementedError
-
-    async def _fetch_async(self) -> StaticCredentials:
-        import asyncio
-
-        return await asyncio.get_running_loop().run_in_executor(None, self._fetch)
+_FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 
 
-class RefreshingCredentials(_Provider):
+class RefreshingCredentials:
     """Calls ``fetch`` for credentials, keeps them, and renews them before they expire.
 
     fetch: a callable without arguments that returns an object with the attributes of
     ``Credentials`` and, optionally, ``expiration`` (see StaticCredentials; without one
     they are kept for good, so give botocore's, which renew themselves, to a generator as
-    they are). It is called in the thread of whoever needs the credentials, or by asyncio
-    in a thread of its own, never twice at a time.
-    timeout: the longest wait for another caller's fetch, in seconds, a day at most.
+    they are). It is called in a daemon thread of its own, where thread-locals, context
+    variables and signals of the caller's do not reach, and never twice at a time, unless
+    it hangs for ten times the timeout.
+    timeout: the longest wait of a caller, in seconds, a day at most.
 
-    From 15 minutes before they expire, one caller renews them while the others go on with
-    what there is; a renewal that fails, be it with an exception of a time limit of yours,
-    is tried again after 10 seconds. Without valid credentials every caller waits for the
-    one fetch under way and shares its outcome.
+    Callers with valid credentials never wait: what expires within 15 minutes (or a third
+    of its lifetime, if that is less) is renewed in the background, and again 10 to 15
+    seconds later if that fails. Callers without wait for the one fetch under way.
 
     Safe to share between threads, event loops and forked processes. A copy or pickle
     takes ``fetch`` along but nothing that was fetched. Calling the object returns a
     StaticCredentials or raises CredentialsError.
     """
 
-    def __init__(self, fetch: Callable[[], _FrozenCredentials | _Freezable], *, timeout: float = 5.0) -> None:
+    _modules: tuple[str, ...] = ("concurrent.futures", "threading")
+
+    def __init__(self, fetch: Callable[[], _AnyCredentials], *, timeout: float = 5.0) -> None:
         if not callable(fetch):
             raise ConfigurationError(f"fetch: a callable without arguments is wanted, not {_kind(fetch)}")
-        self._fetcher = _Callable(fetch)
+        self._fetch = fetch
         self._timeout = _checked_timeout(timeout)
-        # The credentials and the time from which to renew them: one object, so that no thread sees half of it.
-        self._kept: tuple[StaticCredentials | None, float] = (None, 0.0)
-        # At most one per process, under its id: a child forked during a renewal finds none of its own and
-        # starts afresh. dict.setdefault is atomic, which spares a lock that a fork could leave locked.
-        self._renewals: dict[int, Future[StaticCredentials]] = {}
+        self._session = _Session()
+        self._import_ahead()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": (None, 0.0), "_renewals": {}}
+        return {**self.__dict__, "_session": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _session=_Session())
+        self._import_ahead()
+
+    def __call__(self) -> StaticCredentials:
+        return self._at_hand(time.time()) or self._awaited()
+
+    def _import_ahead(self) -> None:
+        """Import what a renewal takes: a child forked while another thread imports finds the import locked for ever."""
+        for module in self._modules:
+            try:
+                __import__(module)
+            except ImportError:
+                continue  # the fetch that takes it will say so; another source may do without
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
-        due = now > self._kept[1] and os.getpid() not in self._renewals
-        return None if due else self._valid(now)
+        """Valid credentials, whose renewal is begun if it is due; None if the caller has to wait. Never blocks."""
+        session = self._session
+        credentials, due, valid_until = session.kept
+        if now >= valid_until:
+            return None
+        if now >= due:
+            self._renewal(session, in_background=True)
+        return credentials
 
-    def _valid(self, now: float) -> StaticCredentials | None:
-        """What is kept and has not expired, whether or not it is time to renew it."""
-        credentials = self._kept[0]
-        return None if credentials is None or _expired(credentials, now) else credentials
+    def _awaited(self) -> StaticCredentials:
+        """Wait for credentials that are not at hand."""
+        from concurrent.futures import TimeoutError
 
-    def _fetch(self) -> StaticCredentials:
-        import concurrent.futures
-
-        own = self._new_renewal()
+        session = self._session
         try:
-            renewal = self._renewals.setdefault(os.getpid(), own)
-            if renewal is own:
-                self._renew(own)
-            return self._valid(time.time()) or renewal.result(self._timeout)
-        except concurrent.futures.TimeoutError:
-            raise CredentialsError(self._too_long) from None
-        finally:
-            self._end(own)
+            return self._settled(session, self._renewal(session).future.result(self._timeout))
+        except TimeoutError:
+            return self._settled(session, None)
 
-    async def _fetch_async(self) -> StaticCredentials:
+    async def _awaited_async(self) -> StaticCredentials:
+        """Do what _awaited() does without blocking asyncio's loop."""
         import asyncio
 
-        own = self._new_renewal()
-        renewal = self._renew_in_thread(own)
-        if renewal is own:
-            return await asyncio.wrap_future(own)
-        valid = self._valid(time.time())
-        if valid is not None:
-            return valid
+        session, loop = self._session, _running_loop()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(renewal), self._timeout)
+            future = asyncio.wrap_future(self._renewal(session).future, loop=loop)
+            return self._settled(session, await asyncio.wait_for(future, self._timeout))
         except asyncio.TimeoutError:
-            raise CredentialsError(self._too_long) from None
+            return self._settled(session, None)
 
-    def _renew_in_thread(self, own: Future[StaticCredentials]) -> Future[StaticCredentials]:
-        """The renewal under way; if there was none, ``own``, which a thread now works on."""
+    def _settled(self, session: _Session, outcome: StaticCredentials | _Failure | None) -> StaticCredentials:
+        """What to sign with after the wait; None is the outcome of one that was too long."""
+        if isinstance(outcome, StaticCredentials):
+            return outcome
+        left = session.kept[0]
+        if left is not None and (left.expiration or 0) > time.time():
+            return left
+        if outcome is None:
+            reason, cause = session.failure or ("", None)
+            late = f"{self._source()}: no credentials within {self._timeout:g} s"
+            outcome = f"{late}; before, {reason}" if reason else late, cause
+        raise CredentialsError(outcome[0]) from outcome[1]
+
+    def _source(self) -> str:
+        return "credentials: fetch"
+
+    def _renewal(self, session: _Session, *, in_background: bool = False) -> _Renewal:
+        """The renewal under way, which is begun if there is none."""
         import threading
 
+        process = os.getpid()
+        before = session.renewals.get(process)
+        if before is not None and not before.is_given_up(self._timeout):
+            if before.thread == threading.get_ident() and not in_background:
+                raise CredentialsError(
+                    f"{self._source()}: asked for in the thread that fetches them, by fetch itself or a signal handler"
+                )
+            before.joined = before.joined or not in_background
+            return before
+        if before is not None:
+            session.take_off(before)
+        own = _Renewal(before)
         try:
-            renewal = self._renewals.setdefault(os.getpid(), own)
-            if renewal is own:
-                # Not one of the loop's executor, whose threads may all be waiting for this very renewal.
-                threading.Thread(target=self._renew, args=(own,), daemon=True).start()
-            return renewal
-        except RuntimeError:  # can't start new thread
-            problem = CredentialsError("no thread could be started to fetch credentials in")
-            self._end(own, self._valid(time.time()) or problem)
+            current = session.renewals.setdefault(process, own)
+            if current is own:
+                threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
+            return current
+        except RuntimeError:  # no thread can be started: limits, interpreter shutdown, an isolated subinterpreter
+            if not in_background:
+                self._renew(session, own)
+            elif own.is_claimed_now():
+                self._end(session, own, session.failed("no thread could be started to fetch credentials in", None))
             return own
-        except BaseException:
-            self._end(own)
+        except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
+            if own.is_claimed_now():
+                self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
             raise
 
-    def _new_renewal(self) -> Future[StaticCredentials]:
+    def _renew(self, session: _Session, renewal: _Renewal) -> None:
+        """Fetch, and give the outcome to all who wait; in the renewal's own thread, if one can be had."""
+        import threading
+
+        if not renewal.is_claimed_now():
+            return
+        renewal.thread = threading.get_ident()
+        outcome: StaticCredentials | _Failure = ("the fetch of credentials was interrupted", None)
+        try:
+            while True:
+                time.sleep(max(0.0, session.paused_until - time.monotonic()))
+                renewal.began, renewal.joined = time.monotonic(), False
+                outcome = self._fetched(session)
+                out_of_time = time.monotonic() - renewal.began >= _FETCH_SHARE * self._timeout
+                if isinstance(outcome, StaticCredentials) or not (renewal.joined and out_of_time):
+                    break
+        finally:
+            self._end(session, renewal, outcome)
+
+    def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
+        credentials, due, _ = session.kept
+        if credentials is not None and time.time() < due:
+            return credentials  # another renewal ended between the caller's look at them and its registering
+        try:
+            credentials = _asked(self._fetch)
+        except CredentialsError as error:
+            return session.failed(str(error), error.__cause__ or error)
+        except BaseException as error:  # which a thread of ours has nobody else to tell
+            return session.failed(f"credentials: asking for them raised {type(error).__name__}", error)
+        due = valid_until = float("inf")
+        if credentials.expiration is not None:
+            lifetime = credentials.expiration - time.time()
+            due = credentials.expiration - min(900, lifetime / 3) - _random() * lifetime / 12
+            valid_until = credentials.expiration - min(60, lifetime / 10)
+        session.kept, session.failure = (credentials, due, valid_until), None
+        return credentials
+
+    def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
+        session.take_off(renewal)
+        renewal.future.set_result(outcome)
+
+
+class _Session:
+    """What is known of one identity's credentials."""
+
+    def __init__(self, configuration: tuple[str | None, ...] = ()) -> None:
+        self.configuration = configuration
+        # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
+        # one object, so that no thread sees half of it.
+        self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
+        self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.failure: _Failure | None = None  # of the last fetch that failed
+        self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def take_off(self, renewal: _Renewal) -> None:
+        """Take a renewal of this process off the register, unless another has its place."""
+        process = os.getpid()
+        if self.renewals.get(process) is renewal:
+            self.renewals.pop(process, None)
+
+    def failed(self, text: str, cause: BaseException | None) -> _Failure:
+        """Take note of a failure: the pause after it begins now."""
+        credentials, _, valid_until = self.kept
+        self.kept = (credentials, time.time() + 10 + 5 * _random(), valid_until)
+        self.paused_until = time.monotonic() + 1
+        self.failure = text, cause
+        return self.failure
+
+
+class _Renewal:
+    """One fetch, and the Future of its outcome."""
+
+    def __init__(self, before: _Renewal | None) -> None:
         from concurrent.futures import Future
 
-        renewal: Future[StaticCredentials] = Future()
-        renewal.set_running_or_notify_cancel()  # from here on, no waiter that is cancelled can cancel it for all
-        return renewal
+        self.future: Future[StaticCredentials | _Failure] = Future()
+        self.future.set_running_or_notify_cancel()  # or a waiter that is cancelled would cancel it for all
+        self.began = time.monotonic()
+        self.joined = False  # since it began
+        self.thread = 0
+        self._unclaimed = [self]
+        hanging = [*before._hanging, before] if before else []
+        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
 
-    def _renew(self, renewal: Future[StaticCredentials]) -> None:
-        """Fetch, and give the outcome to everyone who waits for ``renewal``."""
-        outcome: StaticCredentials | CredentialsError | None = None
+    def is_claimed_now(self) -> bool:
+        """Whether the caller is the first to claim it, and so the one who works on it."""
         try:
-            outcome = self._renewed()
-        except CredentialsError as error:
-            outcome = error
-        finally:
-            self._end(renewal, outcome)
+            return self._unclaimed.pop() is self  # atomic
+        except IndexError:
+            return False
 
-    def _end(
-        self, renewal: Future[StaticCredentials], outcome: StaticCredentials | CredentialsError | None = None
-    ) -> None:
-        """Give the outcome to everyone who waits; there is none when a signal handler's exception cut it short."""
-        if not renewal.done():
-            if isinstance(outcome, StaticCredentials):
-                renewal.set_result(outcome)
-            else:
-                renewal.set_exception(
-                    outcome or CredentialsError("the caller that fetched credentials was interrupted")
-                )
-        if self._renewals.get(os.getpid()) is renewal:
-            del self._renewals[os.getpid()]
-
-    def _renewed(self) -> StaticCredentials:
-        now = time.time()
-        valid = self._valid(now)
-        if valid is not None and now <= self._kept[1]:
-            return valid  # another caller's renewal ended between our looking and our registering
-        try:
-            credentials = self._fetcher._fetch()
-        except CredentialsError:
-            valid = self._valid(time.time())
-            if valid is None:
-                raise
-            credentials = valid
-        expiration = float("inf") if credentials.expiration is None else credentials.expiration
-        self._kept = (credentials, max(expiration - _RENEW_EARLY, time.time() + _RENEWAL_PAUSE))
-        return credentials
-
-    @property
-    def _too_long(self) -> str:
-        return f"another caller's fetch of credentials took longer than {self._timeout:g} s"
+    def is_given_up(self, timeout: float) -> bool:
+        """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
+        hanging = [renewal for renewal in self._hanging if not renewal.future.done()]
+        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and len(hanging) < 3)
 
 
-class EnvironmentCredentials(_Provider):
-    """The credentials that the environment provides, by the AWS SDKs' order of sources, files left out.
-
-    Static keys, web identity (EKS IAM roles for service accounts), the container endpoint
-    (ECS, Fargate, EKS Pod Identity, Lambda SnapStart), EC2 instance metadata version 2: the
-    first source that is configured is used, and an error if it fails; there is no going on
-    to the next. Static keys are read at every call; what was fetched is kept and renewed as
-    RefreshingCredentials does.
-
-    environ: a mapping of variables; os.environ when None.
-    timeout: the limit for one retrieval, all its attempts included, in seconds, a day at
-    most. How long looking up a host name takes is up to the resolver and comes on top.
-
-    Calling the object returns a StaticCredentials or raises CredentialsError, which names
-    the source, the variable that configured it, and the cause.
-    https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
-    """
-
-    def __init__(self, environ: Mapping[str, str] | None = None, *, timeout: float = 5.0) -> None:
-        if environ is not None and not hasattr(environ, "get"):
-            raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
-        self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
-        self._timeout = _checked_timeout(timeout)
-        # What the variables of static keys held, and what was made of it: one object, as above.
-        self._static: tuple[tuple[str | None, ...], StaticCredentials | None] = ((), None)
-        self._fetched: dict[tuple[str | None, ...], RefreshingCredentials] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_static": ((), None), "_fetched": {}}
-
-    @property
-    def _environ(self) -> Mapping[str, str]:
-        return os.environ if self._given_environ is None else self._given_environ
-
-    def _at_hand(self, now: float) -> StaticCredentials | None:
-        get = self._environ.get
-        values = (get(_ACCESS_KEY), get(_SECRET_KEY), get(_SESSION_TOKEN), get(_EXPIRATION))
-        known, credentials = self._static
-        if values != known:
-            credentials = _static_keys(*values)
-            self._static = (values, credentials)
-        if credentials is None:
-            return self._refreshing()._at_hand(now)
-        if _expired(credentials, now):
-            raise CredentialsError(f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that {_expiry(credentials)}")
-        return credentials
-
-    def _fetch(self) -> StaticCredentials:
-        return self._refreshing()._fetch()
-
-    async def _fetch_async(self) -> StaticCredentials:
-        return await self._refreshing()._fetch_async()
-
-    def _refreshing(self) -> RefreshingCredentials:
-        """The credentials of the source that is configured now; another configuration gets its own."""
-        source = _configured_source(self._environ)
-        configuration = (source.name, self._environ.get(source.variable), self._environ.get("AWS_ROLE_ARN"))
-        if configuration not in self._fetched:
-            fetched = RefreshingCredentials(
-                lambda: source.retrieve(self._environ, self._timeout), timeout=self._timeout
-            )
-            self._fetched.setdefault(configuration, fetched)
-        return self._fetched[configuration]
-
-
-class _Given(_Provider):
-    """A credentials object of the user's: its attributes are read again at every token."""
+class _Given:
+    """Credentials of the user's: an object, which is read again at every token, or a callable, which may block."""
 
     def __init__(self, credentials: Any) -> None:
         self._credentials = credentials
@@ -424,49 +466,29 @@ class _Given(_Provider):
     def __deepcopy__(self, memo: object) -> _Given:
         return self  # the user's object may hold locks and sockets, and is theirs to copy
 
-    def _at_hand(self, now: float) -> StaticCredentials:
-        return _asked(lambda: self._credentials, now)
+    def __call__(self) -> StaticCredentials:
+        return self._at_hand(time.time()) or self._awaited()
+
+    def _at_hand(self, now: float) -> StaticCredentials | None:
+        return None if callable(self._credentials) else _asked(lambda: self._credentials, now)
+
+    def _awaited(self) -> StaticCredentials:
+        return _asked(self._credentials)
+
+    async def _awaited_async(self) -> StaticCredentials:
+        return await _running_loop().run_in_executor(None, self._awaited)
 
 
-class _Callable(_Provider):
-    """A callable of the user's: it may block, so its credentials are never at hand."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-
-    def __deepcopy__(self, memo: object) -> _Callable:
-        return self
-
-    def _fetch(self) -> StaticCredentials:
-        return _asked(self._function, None)
-
-
-def _asked(function: Callable[[], Any], now: float | None) -> StaticCredentials:
-    """The user's credentials at ``now``, after the call if None; whatever goes wrong is a CredentialsError."""
-    try:
-        credentials = _snapshot(function())
-    except CredentialsError:
-        raise
-    except Error as error:
-        raise CredentialsError(f"credentials: {error}") from error
-    except Exception as error:  # its text stays in the cause: nobody knows whether it holds a secret
-        raise CredentialsError(f"credentials: asking for them raised {type(error).__name__}") from error
-    if _expired(credentials, time.time() if now is None else now):
-        raise CredentialsError(f"credentials: {_expiry(credentials)}")
-    return credentials
-
-
-def _provider_for(credentials: Any) -> _Provider:
-    """What a generator's ``credentials`` argument stands for."""
+def _provider_for(credentials: Any, region: str | None, timeout: float = 5.0) -> RefreshingCredentials | _Given:
+    """What a ``credentials`` argument stands for; region and timeout are for the environment's."""
     if credentials is None:
-        return EnvironmentCredentials()
-    if isinstance(credentials, _Provider):
+        return EnvironmentCredentials(region=region, timeout=timeout)
+    if isinstance(credentials, RefreshingCredentials):
         return credentials
-    if callable(credentials):
-        return _Callable(credentials)
-    if hasattr(credentials, "get_frozen_credentials"):
-        return _Callable(credentials.get_frozen_credentials)
-    if {"access_key", "secret_key", "token"}.issubset(dir(credentials)):  # which runs no property, as hasattr would
+    if not callable(credentials) and hasattr(credentials, "get_frozen_credentials"):
+        return _Given(credentials.get_frozen_credentials)
+    # dir() runs no property, as hasattr would
+    if callable(credentials) or {"access_key", "secret_key", "token"}.issubset(dir(credentials)):
         return _Given(credentials)
     raise ConfigurationError(
         "credentials: None, an object with access_key, secret_key and token, or a callable without arguments"
@@ -474,15 +496,27 @@ def _provider_for(credentials: Any) -> _Provider:
     )
 
 
-def _snapshot(credentials: Any) -> StaticCredentials:
-    """The attributes of any credentials object, read once and checked."""
-    if isinstance(credentials, StaticCredentials):
-        return credentials
-    found: Any = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
-    missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
-    if missing:
-        raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
-    return StaticCredentials(found.access_key, found.secret_key, found.token, getattr(found, "expiration", None))
+def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCredentials:
+    """The credentials that ``function`` gives, valid at ``now`` or after the call; anything else: CredentialsError."""
+    try:
+        found = function()
+        if hasattr(found, "get_frozen_credentials"):
+            found = found.get_frozen_credentials()
+        if not isinstance(found, StaticCredentials):
+            missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
+            if missing:
+                raise CredentialsError(f"credentials: {_kind(found)} has no {' and no '.join(missing)}")
+            expiration = getattr(found, "expiration", None)
+            found = StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
+    except CredentialsError:
+        raise
+    except Error as error:
+        raise CredentialsError(f"credentials: {error}") from error
+    except Exception as error:  # whose text may hold a secret, for all we know
+        raise CredentialsError(
+            f"credentials: asking for them raised {type(error).__name__}; __cause__ holds it"
+        ) from error
+    return _unexpired(found, time.time() if now is None else now, "credentials: ")
 
 
 def _described(credentials: StaticCredentials) -> str:
@@ -491,12 +525,27 @@ def _described(credentials: StaticCredentials) -> str:
     return f"{_shortened(credentials.access_key)}, {kind}{expiry}"
 
 
-def _expired(credentials: StaticCredentials, now: float) -> bool:
-    return credentials.expiration is not None and credentials.expiration <= now
+def _unexpired(credentials: StaticCredentials, now: float, said: str) -> StaticCredentials:
+    if credentials.expiration is not None and credentials.expiration <= now:
+        raise CredentialsError(f"{said}they expired at {_utc(credentials.expiration)}")
+    return credentials
 
 
-def _expiry(credentials: StaticCredentials) -> str:
-    return f"they expired at {_utc(credentials.expiration or 0)}"
+def _running_loop() -> AbstractEventLoop:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise CredentialsError(
+            "token_async: waiting for credentials takes a running asyncio loop;"
+            " under trio, await anyio.to_thread.run_sync(auth.get_credentials)"
+        ) from None
+
+
+def _random() -> float:
+    """From 0 to 1. The module random would take as long to import as this whole file."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 # --- token generators ---
@@ -512,28 +561,21 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
     _service = ""
 
     def __init__(
-        self,
-        user: str,
-        name: str,
-        region: str | None,
-        credentials: _CredentialsArgument,
-        serverless: bool = False,
+        self, user: str, name: str, region: str | None, credentials: _CredentialsArgument, serverless: bool = False
     ) -> None:
         self._user = user
         self._name = name
         self._region = _resolved_region(region)
-        self._provider = _provider_for(credentials)
+        self._provider = _provider_for(credentials, self._region)
         self._serverless = serverless
-        self._params = [("Action", "connect"), ("User", user)]
-        if serverless:
-            self._params.append(("ResourceType", "ServerlessCache"))
-        self._presigner: _Presigner | None = None
+        # What the last token was made with, and what signs the next one: one object, so that no thread sees half of it.
+        self._signer: tuple[object, Callable[[str], str]] = (None, str)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._user}@{self._name} in {self._region}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_presigner": None}
+        return {**self.__dict__, "_signer": (None, str)}
 
     @property
     def user(self) -> str:
@@ -564,16 +606,19 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
         now = time.time()
         credentials = self._provider._at_hand(now)
         if credentials is None:
-            credentials = self._provider._fetch()
+            credentials = self._provider._awaited()
             now = time.time()  # the fetch took a while, and the token's lifetime starts now
         return self._sign(credentials, now)
 
     async def token_async(self) -> str:
-        """Do what token() does without blocking asyncio's loop: credentials are fetched in a thread."""
+        """Do what token() does without blocking asyncio's loop: credentials are fetched in a thread.
+
+        Outside asyncio, it raises CredentialsError when credentials have to be fetched.
+        """
         now = time.time()
         credentials = self._provider._at_hand(now)
         if credentials is None:
-            credentials = await self._provider._fetch_async()
+            credentials = await self._provider._awaited_async()
             now = time.time()
         return self._sign(credentials, now)
 
@@ -586,14 +631,16 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
         return self._user, await self.token_async()
 
     def _sign(self, credentials: StaticCredentials, now: float) -> str:
-        timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        presigner = self._presigner
-        if presigner is None or not presigner.serves(credentials, timestamp):
-            presigner = _Presigner(
-                credentials, self._service, self._region, self._name, self._params, timestamp, _TOKEN_LIFETIME
-            )
-            self._presigner = presigner
-        return presigner.url(timestamp)
+        timestamp = _timestamp(now)
+        wanted = (credentials.access_key, credentials.secret_key, credentials.token, timestamp[:8])
+        made_for, sign = self._signer
+        if made_for != wanted:
+            params = [("Action", "connect"), ("User", self._user)]
+            if self._serverless:
+                params.append(("ResourceType", "ServerlessCache"))
+            sign = _signer(credentials, self._service, self._region, self._name, params, timestamp[:8], _TOKEN_LIFETIME)
+            self._signer = (wanted, sign)
+        return sign(timestamp)
 
 
 class ElastiCacheAuth(TokenGenerator):
@@ -604,9 +651,9 @@ class ElastiCacheAuth(TokenGenerator):
     ElastiCache stores them.
     region: such as "us-east-1"; None means AWS_REGION, then AWS_DEFAULT_REGION.
     serverless: True for ElastiCache Serverless.
-    credentials: None for EnvironmentCredentials(), an object with the attributes of
-    ``Credentials``, or a callable without arguments that returns one. An object with
-    get_frozen_credentials(), such as botocore's, is asked for a frozen set at every token.
+    credentials: None for EnvironmentCredentials(region=region), an object with the
+    attributes of ``Credentials``, or a callable without arguments that returns one. An object
+    with get_frozen_credentials(), such as botocore's, is asked for a frozen set at every token.
 
     Raises ConfigurationError for an argument that cannot be right.
     https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
@@ -625,14 +672,15 @@ class ElastiCacheAuth(TokenGenerator):
     ) -> None:
         if not isinstance(serverless, bool):
             raise ConfigurationError(f"serverless: True or False is wanted, not {_kind(serverless)}")
-        super().__init__(_checked_user(user).lower(), _checked_name("cache", cache), region, credentials, serverless)
+        name = _checked_name("cache", cache, longest=None if serverless else 40)
+        super().__init__(_checked_user(self._service, user), name, region, credentials, serverless)
 
 
 class MemoryDBAuth(TokenGenerator):
     """Tokens for a MemoryDB cluster.
 
-    user: the user name, signed as given. cluster: the cluster's name, not its endpoint,
-    signed in lower case. region, credentials: see ElastiCacheAuth.
+    user: the user name. cluster: the cluster's name, not its endpoint. Both are signed in
+    lower case, as MemoryDB stores them. region, credentials: see ElastiCacheAuth.
 
     Raises ConfigurationError for an argument that cannot be right.
     https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
@@ -643,7 +691,220 @@ class MemoryDBAuth(TokenGenerator):
     def __init__(
         self, user: str, cluster: str, *, region: str | None = None, credentials: _CredentialsArgument = None
     ) -> None:
-        super().__init__(_checked_user(user), _checked_name("cluster", cluster), region, credentials)
+        super().__init__(_checked_user(self._service, user), _checked_name("cluster", cluster), region, credentials)
+
+
+# --- endpoints ---
+#
+# AWS's own host names tell everything that a token is signed for. Before the region, they have one of these forms, with
+# words in capitals for what differs. Beside a form for connections without TLS stands the one with TLS: of a cache that
+# is being changed over, both exist.
+
+_ENDPOINT_FORMS: dict[str, dict[str, str | None]] = {
+    "elasticache": {
+        "NODE.NAME.ID": "",  # where NODE may be master, replica or clustercfg as well
+        "NAME(-SUFFIX)?(.public)?.serverless": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-ro.ID.ng.SHARD": "replica.NAME.ID",
+        "NAME.ID.ng.SHARD": "master.NAME.ID",
+        "NODE-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",  # of a cache called NODE, or without a group and so called
+        "NODE-MEMBER.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.SHARD": "master.NAME.ID",
+        "NAME.ID.cfg(.SHARD)?": None,  # Memcached
+        "(?!ROLE.)NAME.ID": None,
+    },
+    "memorydb": {
+        "NODE.NAME.ID": "",
+        "NAME.ID.clustercfg": "clustercfg.NAME.ID",
+        "NAME-SHARD-MEMBER.ID.SHARD": "clustercfg.NAME.ID",
+        "(?!ROLE.)NAME.ID": None,
+    },
+}
+_LABEL = "[a-z][a-z0-9]*(?:-[a-z0-9]+)*?"
+_ENDPOINT_WORDS = {
+    "NODE": _LABEL,
+    "ROLE": "(?:master|primary|replica|clustercfg)",
+    "NAME": f"(?P<NAME>{_LABEL})",
+    "ID": r"(?P<ID>(?!(?:cfg|clustercfg|ng|public|serverless|[0-9]{4})\b)[a-z0-9]+)",
+    "SUFFIX": "(?:[a-z0-9]{6}|(?=[a-z]*[0-9])[a-z0-9]{5,})",  # six with all real caches, five in a sample of AWS's
+    "SHARD": "[0-9]{4}",
+    "MEMBER": "[0-9]{3}",
+}
+# ElastiCache's codes of the regions: the words' first letters and the number, as in usgw1 and apse2, but for these.
+_ODD_CODES = {
+    "apn2": "ap-northeast-2",
+    "apn3": "ap-northeast-3",
+    "cnw1": "cn-northwest-1",
+    "euscdee1": "eusc-de-east-1",
+}
+_CODE_WORDS = {"g": "gov-", "i": "iso-", "n": "north", "s": "south", "e": "east", "w": "west", "c": "central"}
+# AWS lists them nowhere. These were seen in host names of real caches; what follows from the rule alone is less sure.
+_SEEN_CODES = (
+    "use1 use2 usw1 usw2 usgw1 cac1 caw1 sae1 euw1 euw2 euw3 euc1 euc2 eun1 eus1 eus2 afs1 ilc1 mec1 mes1 ape1 aps1"
+    " aps2 apse1 apse2 apse3 apse7 apne1 apn2 apn3 cnn1 cnw1"
+)
+
+
+def for_endpoint(
+    user: str, endpoint: str, *, region: str | None = None, credentials: _CredentialsArgument = None
+) -> ElastiCacheAuth | MemoryDBAuth:
+    """Make the generator for a cache or cluster out of its endpoint.
+
+    user, credentials: see ElastiCacheAuth. endpoint: AWS's own host name, with or without a
+    port, such as "master.my-cache.abc123.use1.cache.amazonaws.com".
+    region: only needed if the host name's short form of it is not known.
+
+    Raises ConfigurationError for an alias, an address or a URL; for host names that are
+    Memcached's or for connections without TLS, since IAM needs it; and for a region that
+    is not the endpoint's. ElastiCacheAuth and MemoryDBAuth need no endpoint.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
+    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
+    """
+    text = endpoint if isinstance(endpoint, str) else ""
+    found = _parsed_endpoint(text)
+    if not found:
+        inside = _parsed_endpoint(_location(text))
+        raise ConfigurationError(
+            "endpoint: AWS's own host name is wanted, like 'master.my-cache.abc123.use1.cache.amazonaws.com'"
+            + (f"; it is probably {inside.host!r}" if inside else "")
+            + "; for any other, use ElastiCacheAuth or MemoryDBAuth with the name"
+        )
+    service = MemoryDBAuth if found.service == "memorydb" else ElastiCacheAuth
+    if found.flaw:
+        raise ConfigurationError(f"endpoint: {found.flaw}; {service.__name__} with the name needs none")
+    if region is None and not found.region:
+        raise ConfigurationError(
+            f"region: it does not follow from the endpoint's {found.code!r}; pass one like 'us-east-1'"
+        )
+    sure = found.region and (found.service == "memorydb" or found.code in _SEEN_CODES.split())
+    if sure and region not in (None, found.region):
+        raise ConfigurationError(f"region: the endpoint's is {found.region}; leave it out")
+    region, name = region or found.region, found.name or ""
+    if found.service == "memorydb":
+        return MemoryDBAuth(user, name, region=region, credentials=credentials)
+    return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
+
+
+def _parsed_endpoint(endpoint: str) -> Any:
+    """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters.
+
+    service; name, None if the form leaves it open; region, None if its code tells nothing;
+    code, the region as it is written; serverless; public; tls, None if the form leaves it
+    open; flaw: why no token is of use there, or empty; host, in lower case, without a final
+    dot; port or None.
+    """
+    import re
+    from types import SimpleNamespace
+
+    domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
+    place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
+    host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::(?P<port>[0-9]{{1,5}}))?"
+    found = re.fullmatch(host, endpoint.lower()) if endpoint.isascii() else None
+    if not found:
+        return None
+
+    def filled(form: str, words: Mapping[str, str]) -> str:
+        return re.sub("[A-Z]+", lambda word: words.get(word[0], word[0]), form)
+
+    service = "elasticache" if found["code"] else "memorydb"
+    region = found["region"] or _region_of(found["code"])
+    for form, tls_form in _ENDPOINT_FORMS[service].items():
+        labels = re.fullmatch(filled(form.replace(".", r"\."), _ENDPOINT_WORDS), found["form"])
+        if not labels:
+            continue
+        flaw = "it is Memcached's, which knows no IAM" if ".cfg" in form else ""
+        if tls_form:
+            with_tls = f"{filled(tls_form, labels.groupdict())}.{found['end']}"
+            flaw = f"it is for connections without TLS, which IAM needs; with TLS, it is probably {with_tls!r}"
+        return SimpleNamespace(
+            service=service,
+            name=labels.groupdict().get("NAME"),
+            region=region if region and _partition(region)[1] == found["domain"] else None,
+            code=found["code"] or found["region"],
+            serverless=form.endswith(".serverless"),
+            public=".public." in found["form"],
+            tls=None if tls_form is None else not tls_form,
+            flaw=flaw,
+            host=found["host"],
+            port=int(found["port"]) if found["port"] else None,
+        )
+    return None
+
+
+def _region_of(code: str) -> str | None:
+    """The region that ElastiCache's host names write like this; None if that is not sure."""
+    import re
+
+    found = re.fullmatch("(?!apn[0-9]|cnw)([a-z]{2})([gi]?(?:[ns]?[ew]|[nsc]))([1-9][0-9]?)", code)
+    by_rule = f"{found[1]}-{''.join(_CODE_WORDS[letter] for letter in found[2])}-{found[3]}" if found else None
+    return _ODD_CODES.get(code, by_rule)
+
+
+def _location(text: str) -> str:
+    """A URL's host and port; of anything else, what may be one."""
+    return text.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
+
+
+def _probable_name(location: str) -> str:
+    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
+    found = _parsed_endpoint(_location(location))
+    host, _, port = _location(location).partition(":")
+    if found:
+        name = found.name or ""
+    elif location.startswith("arn:"):
+        name = "" if ":user" in location else location.replace("/", ":").rpartition(":")[2]
+    else:
+        name = host if port.isdigit() or ("://" in location and not port) else ""
+    return f"; it is probably {name.lower()!r}" if _is_name(name) else ""
+
+
+# --- connections ---
+
+
+def with_lifetime(connection_class: type[_Connection], *, seconds: float = 39600) -> type[_Connection]:
+    """Make a connection class that reconnects before the cache cuts it, which is twelve hours after the login.
+
+    connection_class: redis-py's or valkey-py's, sync or asyncio, such as redis.SSLConnection;
+    pass the result on as ``connection_class``. A connection that a pool hands out when it is
+    that many seconds old, less up to a tenth at random, is renewed before its first command.
+    In use, it is left alone: between WATCH and EXEC, and for as long as it is subscribed.
+    (asyncio's from_url prefers its own class for rediss://; give asyncio.Redis a ConnectionPool.)
+
+    Raises ConfigurationError for another kind of class and for more than twelve hours.
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    """
+    import inspect
+
+    if not isinstance(connection_class, type) or not hasattr(connection_class, "register_connect_callback"):
+        raise ConfigurationError("connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 43200:
+        raise ConfigurationError("seconds: a positive number is wanted, 43200 at most, after which the cache cuts")
+
+    base: Any = connection_class
+    new_class: Any = type  # which checkers would not believe to make a class like the one given
+
+    def is_due(connection: Any) -> bool:
+        # Pools call connect() whenever they hand a connection out, but PubSub does at every read: whoever reconnects
+        # then loses messages. Only the client's private list of those to tell of a new connection shows PubSub.
+        now = time.monotonic()
+        if now < connection.renewal_due or connection._connect_callbacks:
+            return False
+        connection.renewal_due = now + seconds * (1 - _random() / 10)
+        return True
+
+    def connect(self: Any) -> None:
+        if is_due(self):
+            self.disconnect()
+        base.connect(self)
+
+    async def connect_async(self: Any) -> None:
+        if is_due(self):
+            await self.disconnect(nowait=True)
+        await base.connect(self)
+
+    own = {"connect": connect_async if inspect.iscoroutinefunction(base.connect) else connect, "renewal_due": 0.0}
+    result: type[_Connection] = new_class(base.__name__, (base,), own)
+    return result
 
 
 # --- SigV4 ---
@@ -710,7 +971,7 @@ def string_to_sign(timestamp: str, scope: str, canonical_request: str) -> str:
 
     scope: "<date>/<region>/<service>/aws4_request", the date in the form "20260102".
     """
-    return f"{_ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical_request.encode()).hexdigest()}"
+    return "\n".join((_ALGORITHM, timestamp, scope, hashlib.sha256(canonical_request.encode()).hexdigest()))
 
 
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
@@ -755,55 +1016,48 @@ def presign(
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604800:
         raise ConfigurationError("expires: seconds from 1 to 604800 are wanted")
     params = _checked_params(params)
-    for name in _SIGNING_PARAMS.intersection(name for name, _ in params):
-        raise ConfigurationError(f"params: {name} is presign's own to add; leave it out")
-    return _Presigner(_snapshot(credentials), service, region, host, params, timestamp, expires).url(timestamp)
+    names = {name.lower() for name, _ in params}
+    for own in _SIGNING_PARAMS:
+        if own.lower() in names:
+            raise ConfigurationError(f"params: {own} is presign's own to add; leave it out")
+    service, region, host, timestamp = map(_plain, (service, region, host, timestamp))
+    found = _asked(lambda: credentials, float("-inf"))
+    return _signer(found, service, region, host, params, timestamp[:8], expires)(timestamp)
 
 
-class _Presigner:
-    """One presigned request for one day: all that stays the same when only the time of day changes."""
+def _signer(
+    credentials: StaticCredentials,
+    service: str,
+    region: str,
+    host: str,
+    params: list[tuple[str, str]],
+    date: str,
+    expires: int,
+) -> Callable[[str], str]:
+    """A function that presigns for a time of that day; what stays the same until the next day is computed here."""
+    scope = f"{date}/{region}/{service}/aws4_request"
+    key = signing_key(credentials.secret_key, date, region, service)
+    signed = [
+        *params,
+        ("X-Amz-Algorithm", _ALGORITHM),
+        ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+        ("X-Amz-Date", ""),
+        ("X-Amz-Expires", str(int(expires))),
+        ("X-Amz-SignedHeaders", "host"),
+    ]
+    if credentials.token:
+        signed.append(("X-Amz-Security-Token", credentials.token))
+    encoded = _encoded(signed)  # once, for the canonical query and the URL: it takes longer than the hashes
+    # The time goes between the two parts of each. What is encoded holds no "&" and no "=", so only the parameter fits.
+    request = _canonical_request(host, _joined(sorted(encoded))).split("&X-Amz-Date=")
+    url = f"{host}/?{_joined(encoded)}".split("&X-Amz-Date=")
 
-    def __init__(
-        self,
-        credentials: StaticCredentials,
-        service: str,
-        region: str,
-        host: str,
-        params: list[tuple[str, str]],
-        timestamp: str,
-        expires: int,
-    ) -> None:
-        date = timestamp[:8]
-        self._serves = (credentials.access_key, credentials.secret_key, credentials.token, date)
-        self._scope = f"{date}/{region}/{service}/aws4_request"
-        self._key = signing_key(credentials.secret_key, date, region, service)
-        signed = [
-            *params,
-            ("X-Amz-Algorithm", _ALGORITHM),
-            ("X-Amz-Credential", f"{credentials.access_key}/{self._scope}"),
-            ("X-Amz-Date", timestamp),
-            ("X-Amz-Expires", str(expires)),
-            ("X-Amz-SignedHeaders", "host"),
-        ]
-        if credentials.token:
-            signed.append(("X-Amz-Security-Token", credentials.token))
-        encoded = _encoded(signed)  # once, for the canonical query and the URL: it takes longer than the hashes
-        # This can only be the parameter itself: what is encoded holds no "&" and no "=".
+    def sign(timestamp: str) -> str:
         date_param = f"&X-Amz-Date={timestamp}"
-        request = _canonical_request(host, _joined(sorted(encoded)))
-        self._request_start, self._request_end = request.split(date_param)
-        self._url_start, self._url_end = f"{host}/?{_joined(encoded)}".split(date_param)
+        text = string_to_sign(timestamp, scope, date_param.join(request))
+        return f"{date_param.join(url)}&X-Amz-Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
 
-    def serves(self, credentials: StaticCredentials, timestamp: str) -> bool:
-        """Whether these are the credentials and the day that this was made for."""
-        return self._serves == (credentials.access_key, credentials.secret_key, credentials.token, timestamp[:8])
-
-    def url(self, timestamp: str) -> str:
-        """The presigned URL, without its scheme, at a time of that day."""
-        date_param = f"&X-Amz-Date={timestamp}"
-        request = f"{self._request_start}{date_param}{self._request_end}"
-        signature = hmac.digest(self._key, string_to_sign(timestamp, self._scope, request).encode(), "sha256").hex()
-        return f"{self._url_start}{date_param}{self._url_end}&X-Amz-Signature={signature}"
+    return sign
 
 
 def _canonical_request(host: str, query: str) -> str:
@@ -830,6 +1084,10 @@ def _is_pair(pair: object) -> bool:
     return isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
 
 
+def _timestamp(now: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
 def _is_timestamp(text: object) -> bool:
     if not isinstance(text, str) or not text.isascii() or len(text) != 16:
         return False
@@ -840,84 +1098,59 @@ def _is_timestamp(text: object) -> bool:
 #
 # No error repeats a value: people paste secrets and whole tokens into the wrong argument.
 
-# C0, C1, and the invisible ones that come along when text is pasted: zero width space, word joiner, byte order mark.
-_CONTROL_CHARACTERS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x200B, 0x2060, 0xFEFF)))
 
+def _checked_user(service: str, user: str) -> str:
+    """The user as both services store it, in lower case.
 
-def _checked_user(user: str) -> str:
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateUser.html
+    https://docs.aws.amazon.com/memorydb/latest/APIReference/API_CreateUser.html
+    """
     if not isinstance(user, str) or not user:
         raise ConfigurationError(f"user: the id of a user with IAM authentication is wanted, not {_kind(user)}")
-    if any(character.isspace() or character in _CONTROL_CHARACTERS for character in user):
-        raise ConfigurationError("user: white space and control characters are not part of any user id; remove them")
-    if any("\ud800" <= character <= "\udfff" for character in user):
-        raise ConfigurationError("user: text with a UTF-8 form is wanted; this holds a lone surrogate")
-    return _plain(user)
+    name = _plain(user).lower()
+    if service == "elasticache" and name == "default":
+        raise ConfigurationError("user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam")
+    # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
+    pattern_of = name[len("default.") :] if service == "elasticache" and name.startswith("default.") else name
+    if not (pattern_of.isascii() and pattern_of[:1].isalpha() and pattern_of.replace("-", "").isalnum()):
+        raise ConfigurationError(
+            "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
+        )
+    return name
 
 
-def _checked_name(argument: str, name: str) -> str:
+def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
+    """The name as both services store it, in lower case.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html
+    https://docs.aws.amazon.com/memorydb/latest/APIReference/API_CreateCluster.html
+    """
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"{argument}: a name like 'my-{argument}' is wanted, not {_kind(name)}")
     if not set(name).isdisjoint(".:/"):
-        raise ConfigurationError(
-            f"{argument}: the name of the {argument} is wanted, not its endpoint or ARN{_probable_name(name)}"
-        )
+        wanted = f"the name of the {argument} is wanted, not its endpoint or ARN"
+        raise ConfigurationError(f"{argument}: {wanted}{_probable_name(name)}; or use for_endpoint")
     if not _is_name(name):
         raise ConfigurationError(
-            f"{argument}: letters, digits and hyphens, starting with a letter, are wanted, like 'my-{argument}'"
+            f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
+            f" are wanted, like 'my-{argument}'"
         )
-    return name.lower()
+    if longest is not None and len(name) > longest:
+        raise ConfigurationError(f"{argument}: at most {longest} characters are wanted, as AWS allows no longer name")
+    return _plain(name).lower()
 
 
 def _is_name(text: str) -> bool:
-    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum()
-
-
-def _probable_name(location: str) -> str:
-    """The name in an endpoint, URL or ARN, as the end of an error; nothing if it may as well be a secret."""
-    scheme, _, rest = location.lower().rpartition("://")
-    host, _, port = rest.rpartition("@")[2].partition("/")[0].partition(":")
-    if location.startswith("arn:"):
-        name = "" if ":user" in location else rest.replace("/", ":").rpartition(":")[2]
-    elif ".amazonaws." in host:
-        name = _name_in_endpoint(host)
-    else:
-        name = host if port.isdigit() or (scheme and not port) else ""
-    return f"; it is probably {name!r}" if _is_name(name) else ""
-
-
-def _name_in_endpoint(host: str) -> str:
-    """The part of an ElastiCache or MemoryDB host name that is the cache's or cluster's own name.
-
-    master.NAME.xxxxxx.use1.cache.amazonaws.com, and likewise replica. and clustercfg.;
-    NAME-xxxxxx.serverless.use1.…; nodes, as NAME-0001-001.NAME.xxxxxx.…; and of caches without
-    TLS, NAME.xxxxxx.ng.0001.… or NAME-ro.xxxxxx.ng.0001.…. Empty for the node of such a cache,
-    NAME-001.xxxxxx.0001.…, because a name may end like that itself.
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    """
-    first, second, *_ = host.split(".")
-    if first in ("master", "replica", "clustercfg"):
-        return second
-    if _is_serverless(host):
-        return first.rpartition("-")[0]
-    if first.startswith(f"{second}-"):
-        return second
-    name, _, suffix = first.rpartition("-")
-    if suffix == "ro":
-        return name
-    return "" if len(suffix) == 3 and suffix.isdigit() else first
-
-
-def _is_serverless(host: str) -> bool:
-    """Whether "serverless" stands before the region, as in NAME-xxxxxx.serverless.use1.cache.amazonaws.com."""
-    return host.rpartition(".cache.")[0].rpartition(".")[0].endswith(".serverless")
+    hyphens = "--" in text or text.endswith("-")
+    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum() and not hyphens
 
 
 def _resolved_region(region: str | None) -> str:
     if region is not None:
         return _checked_region("region", region)
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if os.environ.get(variable):
-            return _checked_region(variable, os.environ[variable])
+        if os.environ.get(variable, "").strip():
+            return _checked_region(variable, os.environ[variable].strip())
     raise ConfigurationError("region: one like 'us-east-1' is wanted here, in AWS_REGION or in AWS_DEFAULT_REGION")
 
 
@@ -955,8 +1188,19 @@ def _flaw(value: object) -> str:
 def _epoch(expiration: Any) -> float:
     """Epoch seconds of an expiration as StaticCredentials takes it."""
     if isinstance(expiration, str):
-        expiration = _parsed_iso8601(expiration)
-    elif getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
+        from datetime import datetime
+
+        moment, zone = expiration[:19], expiration[19:]
+        if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
+            zone = zone.lstrip(".0123456789")
+        # Python 3.11 and later understand some other forms, PyPy digits that are not ASCII.
+        known_form = moment[4::3] == "--T::" and (zone == "Z" or (len(zone) == 6 and zone[0] in "+-"))
+        try:
+            text = f"{moment}{zone.replace('Z', '+00:00')}" if known_form and expiration.isascii() else ""
+            expiration = datetime.fromisoformat(text)
+        except ValueError:
+            expiration = None
+    if getattr(expiration, "tzinfo", None) is not None and hasattr(expiration, "timestamp"):
         expiration = expiration.timestamp()
     if isinstance(expiration, bool) or not isinstance(expiration, (int, float)) or not 0 <= expiration < 253402300800:
         raise ConfigurationError(
@@ -964,20 +1208,6 @@ def _epoch(expiration: Any) -> float:
             " or a datetime with a time zone is wanted"
         )
     return expiration
-
-
-def _parsed_iso8601(text: str) -> float | None:
-    from datetime import datetime
-
-    moment, zone = text[:19], text[19:]
-    if zone.startswith("."):  # before Python 3.11, only fractions of three or six digits are understood
-        zone = zone.lstrip(".0123456789")
-    if moment[4::3] != "--T::" or not (zone == "Z" or (len(zone) == 6 and zone[0] in "+-")):
-        return None  # though Python 3.11 and later understand some of them
-    try:
-        return datetime.fromisoformat(moment + zone.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
 
 
 def _utc(epoch: float) -> str:
@@ -1000,7 +1230,7 @@ def _plain(text: str) -> str:
 
 # --- credential sources ---
 #
-# Where EnvironmentCredentials finds what the environment promises. The protocols are described in
+# Where EnvironmentCredentials finds what the environment promises, and AssumedRole. The protocols are described in
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
 _ACCESS_KEY = "AWS_ACCESS_KEY_ID"
@@ -1010,71 +1240,235 @@ _EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
 _TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 _FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+_AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 _METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-
+_IDENTITY = (  # all that decides whose credentials are fetched
+    *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
+    *(f"{_AUTHORIZATION}_FILE", _METADATA_ENDPOINT, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+)
 _NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
-
-_CONTAINER_HOST = "169.254.170.2"
-_CONTAINER_HOSTS = (_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23")
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
-_ATTEMPTS = 3  # as many as the SDKs allow for containers and STS
+_STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
+_PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
+    # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("", "aws", "amazonaws.com"),
+)
 
 
-class _Source:
-    """One place to fetch credentials from: what to call it, which variable configures it, how to ask it."""
+class EnvironmentCredentials(RefreshingCredentials):
+    """The credentials that the environment provides, by the AWS SDKs' order of sources, files left out.
+
+    Static keys, web identity (EKS IAM roles for service accounts), the container endpoint
+    (ECS, Fargate, EKS Pod Identity, Lambda SnapStart), EC2 instance metadata version 2: the
+    first source that is configured is used, and an error if it fails; there is no going on
+    to the next. Static keys are read at every call; what was fetched is kept and renewed as
+    RefreshingCredentials does, apart for each configuration.
+
+    environ: a mapping of variables; os.environ when None.
+    region: for STS where the environment names none.
+    timeout: the longest wait of a caller, in seconds, a day at most. A retrieval, all its
+    attempts included, takes nine tenths of it, if the resolver and the disk let it.
+
+    Calling the object returns a StaticCredentials or raises CredentialsError, which names
+    the source, the variable that configured it, and the cause.
+    https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
+    """
+
+    _modules = (
+        *(*RefreshingCredentials._modules, "base64", "datetime", "encodings.idna", "html", "http.client", "json"),
+        *("re", "socket", "ssl", "types", "urllib.parse", "urllib.request"),
+    )
 
     def __init__(
-        self, name: str, variable: str, fetch: Callable[[Mapping[str, str], float], StaticCredentials]
+        self, environ: Mapping[str, str] | None = None, *, region: str | None = None, timeout: float = 5.0
     ) -> None:
-        self.name = name
-        self.variable = variable
-        self._fetch = fetch
+        if environ is not None and not hasattr(environ, "get"):
+            raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
+        self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
+        self._region = region if region is None else _checked_region("region", region)
+        # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
+        self._static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
+        super().__init__(self._retrieved, timeout=timeout)
 
-    def retrieve(self, environ: Mapping[str, str], timeout: float) -> StaticCredentials:
-        """Fetch once, within ``timeout`` seconds; any failure is a CredentialsError that names the source."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_static": ((), None)}
+
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        return os.environ if self._given_environ is None else self._given_environ
+
+    def _import_ahead(self) -> None:
+        if not self._environ.get(_ACCESS_KEY):
+            super()._import_ahead()
+
+    def _at_hand(self, now: float) -> StaticCredentials | None:
+        get = self._environ.get
+        session_token = get(_SESSION_TOKEN) or get("AWS_SECURITY_TOKEN")  # its old name, which botocore reads as well
+        values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
+        known, credentials = self._static
+        if values != known:
+            credentials = _static_keys(values)
+            self._static = (values, credentials)
+        if credentials is not None:
+            return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
+        configuration = tuple(map(get, _IDENTITY))
+        if configuration != self._session.configuration:
+            self._session = _Session(configuration)  # and what belonged to the other identity is let go
+        return super()._at_hand(now)
+
+    def _source(self) -> str:
+        return _configured_source(_settings(self._environ))[0]
+
+    def _retrieved(self) -> StaticCredentials:
+        environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        if self._region and "AWS_DEFAULT_REGION" not in environ:
+            environ.setdefault("AWS_REGION", self._region)
+        source, retrieve = _configured_source(environ)
+        return _named(source, lambda: retrieve(environ, deadline))
+
+
+class AssumedRole(RefreshingCredentials):
+    """The credentials of a role, for a cache in another account, got from STS with credentials of one's own.
+
+    role_arn: "arn:aws:iam::123456789012:role/name". session_name: what CloudTrail shows,
+    "iamcacheauth" when None. external_id: the one that the role's trust policy demands.
+    duration: of a session, in seconds, from 900 to 43200; the role's maximum limits it, and
+    it is 3600 at most where the base credentials are a role's themselves.
+    region: of STS; None means AWS_REGION, AWS_DEFAULT_REGION, else the global endpoint.
+    credentials: what signs the request, in any form that a generator takes.
+    timeout: the longest wait of a caller, in seconds, a day at most.
+
+    Kept and renewed as RefreshingCredentials does. Calling the object returns a
+    StaticCredentials or raises CredentialsError; a malformed argument is a ConfigurationError.
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    """
+
+    _modules = EnvironmentCredentials._modules
+
+    def __init__(
+        self,
+        role_arn: str,
+        *,
+        session_name: str | None = None,
+        external_id: str | None = None,
+        duration: int = 3600,
+        region: str | None = None,
+        credentials: _CredentialsArgument = None,
+        timeout: float = 5.0,
+    ) -> None:
+        if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
+            raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
+        role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
+        self._role_arn = _checked_form("role_arn", role_arn, *role)
+        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        self._params = [
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", self._role_arn),
+            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
+            ("DurationSeconds", str(int(duration))),
+        ]
+        if external_id is not None:
+            secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
+            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
+        self._region = region if region is None else _checked_region("region", region)
+        self._base = _provider_for(credentials, self._region, timeout)
+        super().__init__(self._assumed, timeout=timeout)
+
+    def _source(self) -> str:
+        return f"role {self._role_arn}"
+
+    def _assumed(self) -> StaticCredentials:
+        environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
+
+        def assume() -> StaticCredentials:
+            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
+            request: _Request = ("GET", url, {}, None)
+            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
+            return _credentials_from(answer, _secrets_in(url), "SessionToken")
+
         try:
-            credentials = self._fetch(environ, time.monotonic() + timeout)
-        except Error as error:
-            raise CredentialsError(f"{self.origin(environ)}: {error}") from error
-        if _expired(credentials, time.time()):
-            raise CredentialsError(f"{self.origin(environ)}: it gave credentials, but {_expiry(credentials)}")
-        return credentials
+            return _named(self._source(), assume)
+        except CredentialsError as error:
+            hints = {
+                "AccessDenied": "its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
+                "DurationSeconds": "no more than the role's maximum session duration, and 3600 from role to role",
+            }
+            hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
+            raise CredentialsError(f"{error}{hint}") from error.__cause__
 
-    def origin(self, environ: Mapping[str, str]) -> str:
-        return f"{self.name} ({self.variable})" if environ.get(self.variable) else self.name
+
+def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
+    import re
+
+    if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+        raise ConfigurationError(f"{argument}: {wanted} is wanted")
+    return _plain(value)
 
 
-def _static_keys(
-    access_key: str | None, secret_key: str | None, token: str | None, expiration: str | None
-) -> StaticCredentials | None:
-    if not access_key and not secret_key:
-        return None
-    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key), (_SESSION_TOKEN, token or "-")):
-        if not value:
-            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
-        if _flaw(value):
-            raise CredentialsError(f"static keys: {variable}: {_flaw(value)}")
+def _settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set, without white space around them, which header values are not to hide."""
+    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
+
+
+def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
+    """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        return StaticCredentials(access_key or "", secret_key or "", token, expiration or None)
-    except ConfigurationError:
-        raise CredentialsError(
-            f"static keys: {_EXPIRATION}: ISO 8601 text with a time zone is wanted, like '2026-01-02T03:04:05Z'"
-        ) from None
+        return _unexpired(retrieve(), time.time(), "it gave credentials, but ")
+    except Error as error:
+        raise CredentialsError(f"{source}: {error}") from error
+    except ImportError as error:
+        raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
 
 
-def _configured_source(environ: Mapping[str, str]) -> _Source:
-    if environ.get(_TOKEN_FILE):
-        return _Source("web identity", _TOKEN_FILE, _fetch_web_identity)
-    if environ.get(_RELATIVE_URI):
-        return _Source("container credentials", _RELATIVE_URI, _fetch_container)
-    if environ.get(_FULL_URI):
-        return _Source("container credentials", _FULL_URI, _fetch_container)
-    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true":
-        return _Source("EC2 instance metadata", _METADATA_ENDPOINT, _fetch_instance_metadata)
-    raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules out EC2 instance metadata")
+def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
+    access_key, secret_key, token, expiration = (value or None for value in stripped)
+    variables = {
+        "access_key": _ACCESS_KEY,
+        "secret_key": _SECRET_KEY,
+        "token": _SESSION_TOKEN,
+        "expiration": _EXPIRATION,
+    }
+    if access_key is None and secret_key is None:
+        return None
+    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key)):
+        if value is None:
+            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
+    try:
+        return StaticCredentials(access_key, secret_key, token, expiration)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        argument, _, reason = str(error).partition(": ")
+        raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
 
 
-def _fetch_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _configured_source(environ: Mapping[str, str]) -> tuple[str, Callable[..., StaticCredentials]]:
+    """What the first source that these variables configure is called, and what asks it."""
+    for variable, name, retrieve in (
+        (_TOKEN_FILE, "web identity", _from_web_identity),
+        (_RELATIVE_URI, "container credentials", _from_container),
+        (_FULL_URI, "container credentials", _from_container),
+        (_METADATA_ENDPOINT, "EC2 instance metadata", _from_instance_metadata),
+    ):
+        if variable in environ:
+            return f"{name} ({variable})", retrieve
+    return "EC2 instance metadata", _from_instance_metadata
+
+
+def _origin(environ: Mapping[str, str]) -> str:
+    """Where these variables have credentials come from, in words."""
+    return f"static keys ({_ACCESS_KEY})" if _ACCESS_KEY in environ else _configured_source(environ)[0]
+
+
+def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Exchange the token in a file, which rotates, for credentials of a role.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
@@ -1087,155 +1481,150 @@ def _fetch_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCr
         raise CredentialsError("AWS_ROLE_ARN is not set")
     if _flaw(role + session):
         raise CredentialsError("AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII")
-    token = _read_token_file(_TOKEN_FILE, environ[_TOKEN_FILE]).strip()
+    token = _token_in_file(_TOKEN_FILE, environ).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    form = {
-        "Action": "AssumeRoleWithWebIdentity",
-        "Version": "2011-06-15",
-        "RoleArn": role,
-        "RoleSessionName": session,
-        "WebIdentityToken": token,
-    }
-    endpoint = _sts_endpoint(environ)
+    form = urlencode(
+        {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": role,
+            "RoleSessionName": session,
+            "WebIdentityToken": token,
+        }
+    )
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-
-    def ask(attempt_deadline: float) -> StaticCredentials:
-        status, _, body = _http(
-            "POST", endpoint, attempt_deadline, headers, urlencode(form), environ.get("AWS_CA_BUNDLE")
-        )
-        answer = _parsed_xml(body)
-        if status == 200:
-            return _credentials_from(answer, "SessionToken")
-        code, message = (_before_secret(_one_line(answer.get(name, "")), token) for name in ("Code", "Message"))
-        raise _refusal(status, f"{code}: {message}" if code else "", temporary=code == "IDPCommunicationError")
-
-    return _retrying(ask, deadline, _ATTEMPTS)
+    request = ("POST", _sts_endpoint(environ), headers, form)
+    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True)
+    return _credentials_from(answer, token, "SessionToken")
 
 
-def _sts_endpoint(environ: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-sts-regionalized-endpoints.html"""
-    for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
-        if environ.get(variable):
-            return _checked_url(variable, environ[variable])
+def _presigned_for_sts(
+    credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
+) -> str:
+    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
+    scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
+    if "/" in host:
+        raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
+    url = presign(
+        credentials,
+        service="sts",
+        region=region or "us-east-1",
+        host=host,
+        params=params,
+        timestamp=_timestamp(time.time()),
+        expires=_TOKEN_LIFETIME,
+    )
+    return f"{scheme}://{url}"
+
+
+def _secrets_in(presigned: str) -> str:
+    """The session token, if there is one, and the signature of what presign() made."""
+    return " ".join(
+        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
+    )
+
+
+def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
+            if environ.get(variable):
+                return _checked_url(variable, environ[variable])
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(variable):
             region = _checked_region(variable, environ[variable])
-            return f"https://sts.{region}.{_partition(region)[1]}"
-    return "https://sts.amazonaws.com"
+            break
+    if not region:
+        return "https://sts.amazonaws.com"
+    partition, suffix = _partition(region)
+    fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
+    # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
+    name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
+    if dual_stack:
+        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+    return f"https://{name}.{region}.{suffix}"
 
 
 def _partition(region: str) -> tuple[str, str]:
-    """The name that ARNs give to a region's part of AWS, and the end of its host names.
-
-    https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-    names them; the host names are those of the SDKs' endpoint data.
-    """
-    for prefix, name, suffix in (
-        ("cn-", "aws-cn", "amazonaws.com.cn"),
-        ("us-gov-", "aws-us-gov", "amazonaws.com"),
-        ("us-iso-", "aws-iso", "c2s.ic.gov"),
-        ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
-        ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
-        ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
-        ("eusc-", "aws-eusc", "amazonaws.eu"),
-    ):
-        if region.startswith(prefix):
-            return name, suffix
-    return "aws", "amazonaws.com"
+    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
+    return next((name, suffix) for prefix, name, suffix in _PARTITIONS if region.startswith(prefix))
 
 
-def _fetch_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Ask the endpoint that ECS, Fargate, EKS Pod Identity or Lambda SnapStart runs beside the container.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    if environ.get(_RELATIVE_URI):
-        if not environ[_RELATIVE_URI].startswith("/"):
+    path, url = environ.get(_RELATIVE_URI), environ.get(_FULL_URI, "")
+    if path:
+        if not path.startswith("/"):
             raise CredentialsError("a path that starts with a slash is wanted")
-        url = _checked_url(_RELATIVE_URI, f"http://{_CONTAINER_HOST}{environ[_RELATIVE_URI]}", _CONTAINER_HOSTS)
+        url = f"http://169.254.170.2{path}"
+    url = _checked_url(_RELATIVE_URI if path else _FULL_URI, url)
+    variable = f"{_AUTHORIZATION}_FILE"
+    if variable in environ:
+        authorization = _token_in_file(variable, environ)
     else:
-        url = _checked_url(_FULL_URI, environ[_FULL_URI], _CONTAINER_HOSTS)
-    headers = {"Accept": "application/json"}
-    authorization = _container_authorization(environ)
-    if authorization:
-        headers["Authorization"] = authorization
-
-    def ask(attempt_deadline: float) -> StaticCredentials:
-        status, _, body = _http("GET", url, attempt_deadline, headers, ca_file=environ.get("AWS_CA_BUNDLE"))
-        if status != 200:
-            raise _refusal(status)
-        return _credentials_from(_parsed_json(body), "Token")
-
-    return _retrying(ask, deadline, _ATTEMPTS, attempt_seconds=2.0)
-
-
-def _container_authorization(environ: Mapping[str, str]) -> str:
-    variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-    if environ.get(variable):
-        authorization = _read_token_file(variable, environ[variable])
-    else:
-        variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-        authorization = environ.get(variable) or ""
+        variable, authorization = _AUTHORIZATION, environ.get(_AUTHORIZATION, "")
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
-    return authorization
+    headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
+    request = ("GET", url, headers, None)
+    answer = _answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization)
+    return _credentials_from(answer, authorization)
 
 
-def _fetch_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
     """Ask EC2's instance metadata service, version 2: a session token first, then the role, then its keys.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
     """
-    endpoint = _metadata_endpoint(environ)
-    attempts = int(_number(environ, "AWS_METADATA_SERVICE_NUM_ATTEMPTS"))
-    seconds = _number(environ, "AWS_METADATA_SERVICE_TIMEOUT")
-
-    def ask(method: str, path: str, headers: dict[str, str]) -> bytes:
-        def attempt(attempt_deadline: float) -> bytes:
-            status, _, body = _http(method, endpoint + path, attempt_deadline, headers)
-            if status != 200:
-                raise _refusal(status, "the instance has no role" if status == 404 and method == "GET" else "")
-            return body
-
-        return _retrying(attempt, deadline, attempts, seconds)
-
-    try:
-        token = ask("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"})
-    except CredentialsError as error:
-        hint = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        unanswered = hint if isinstance(error, _TemporaryError) else ""
-        absent = "" if environ.get(_METADATA_ENDPOINT) else f"; {_NOTHING_SET}"
-        raise CredentialsError(f"{endpoint}: {error}{unanswered}{absent}") from error
-    headers = {"X-aws-ec2-metadata-token": _one_word(token, "session token")}
-    roles = "/latest/meta-data/iam/security-credentials/"
-    role = _one_word(ask("GET", roles, headers), "role name")
-    answer = _parsed_json(ask("GET", f"{roles}{uri_encode(role)}", headers))
-    if answer.get("Code") != "Success":
-        raise CredentialsError(f"its answer has the Code {_one_line(str(answer.get('Code')))}, not Success")
-    return _credentials_from(answer, "Token")
-
-
-def _metadata_endpoint(environ: Mapping[str, str]) -> str:
-    if environ.get(_METADATA_ENDPOINT):
-        return _checked_url(_METADATA_ENDPOINT, environ[_METADATA_ENDPOINT], None).rstrip("/")
-    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or "ipv4"
-    endpoints = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
-    if mode.lower() not in endpoints:
+    for profile in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        if profile in environ:  # whose identity is meant, which the instance's is not
+            export = 'eval "$(aws configure export-credentials --format env)"'
+            raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
+    mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
+    usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
+    endpoint = environ.get(_METADATA_ENDPOINT, usual)
+    if endpoint is None:
         raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    return endpoints[mode.lower()]
+    endpoint = _checked_url(_METADATA_ENDPOINT, endpoint, anywhere=True).rstrip("/")
+    limits = []
+    for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
+        text = environ.get(variable, "1")
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
+            raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
+        limits.append(int(text))
 
+    def ask(method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed]) -> _Parsed:
+        request, secrets = (method, f"{endpoint}/latest/{path}", headers, None), " ".join(headers.values())
+        return _answer(request, parsed, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=secrets)
 
-def _number(environ: Mapping[str, str], variable: str) -> float:
-    text = environ.get(variable) or "1"
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) > 0):
-        raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
-    return int(text)
-
-
-def _read_token_file(variable: str, path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
+    except CredentialsError as error:
+        unanswered = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+        hint = unanswered if isinstance(error, _Unanswered) else ""
+        raise CredentialsError(
+            f"{error}{hint}{'' if _METADATA_ENDPOINT in environ else f'; {_NOTHING_SET}'}"
+        ) from error
+    headers = {"X-aws-ec2-metadata-token": token}
+    roles = "meta-data/iam/security-credentials/"
+    role = ask("GET", roles, headers, _one_word)
+    answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
+    found = _credentials_from(answer, token)
+    # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+    expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
+    return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
+
+
+def _token_in_file(variable: str, environ: Mapping[str, str]) -> str:
+    try:
+        with open(environ[variable], "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
@@ -1246,191 +1635,260 @@ def _read_token_file(variable: str, path: str) -> str:
     return content.decode("latin-1")  # every byte has a meaning in it; what is not ASCII is refused later
 
 
-def _one_word(body: bytes, what: str) -> str:
+# What is made of a body: empty if it is not what was asked for.
+
+
+def _one_word(body: bytes) -> str:
     word = body.decode("latin-1").strip()
-    if _flaw(word):
-        raise CredentialsError(f"its answer is no {what}")
-    return word
+    return "" if _flaw(word) else word
 
 
-def _parsed_json(body: bytes) -> dict[str, object]:
+def _parsed_json(body: bytes) -> dict[str, Any]:
     import json
 
     try:
         answer = json.loads(body)
-    except (ValueError, RecursionError):  # the cause would quote the body
-        answer = None
-    if not isinstance(answer, dict):
-        raise CredentialsError("its answer is not a JSON object")
-    return answer
-
-
-def _parsed_xml(body: bytes) -> dict[str, str]:
-    """The text of every element under its name without namespace; empty if it is not XML."""
-    from xml.etree import ElementTree
-
-    if b"<!" in body:  # a document type, which AWS never sends, can make entities expand without end
+    except (ValueError, RecursionError):
         return {}
-    try:
-        root = ElementTree.fromstring(body.decode())
-    except (SyntaxError, ValueError):
+    return answer if isinstance(answer, dict) else {}
+
+
+def _parsed_xml(body: bytes) -> dict[str, Any]:
+    """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
+    import html
+    import re
+
+    text = body.decode("utf-8", "replace").strip()
+    if not re.fullmatch(r"(<\?[^>]*>)?\s*<(\w+)[\s>].*</\2>", text, re.DOTALL):
         return {}
-    return {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}
+    return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
 
 
-def _credentials_from(answer: Mapping[str, object], token_field: str) -> StaticCredentials:
-    values = []
-    for field in ("AccessKeyId", "SecretAccessKey", token_field, "Expiration"):
-        value = answer.get(field)
-        if not isinstance(value, str) or not value:
+def _credentials_from(answer: Mapping[str, Any], sent: str, token_field: str = "Token") -> StaticCredentials:
+    """The credentials in an answer; sent: the secrets that no error may repeat, besides those in the answer."""
+    fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
+    if answer.get("Code", "Success") != "Success":
+        secrets = " ".join([sent, *(str(answer.get(field)) for field in fields)])
+        raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
+    for field in fields:
+        if not isinstance(answer.get(field), str) or not answer[field]:
             raise CredentialsError(f"its answer has no {field}")
-        values.append(value)
     try:
-        return StaticCredentials(*values)
+        return StaticCredentials(*(answer[field] for field in fields))
     except ConfigurationError as error:
         raise CredentialsError(f"its answer is malformed: {error}") from error
 
 
-def _one_line(text: str) -> str:
-    """Somebody else's text made fit for a line of ours."""
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    return " ".join(words)[:300]
-
-
-def _before_secret(text: str, secrets: str) -> str:
-    """The text up to where it repeats eight characters of the secrets, which may be percent-encoded."""
-    from urllib.parse import unquote
-
-    secrets = f"{secrets} {unquote(secrets)}"
-    for start in range(len(text) - 7):
-        if text[start : start + 8] in secrets:
-            return text[:start] + "…"
-    return text
-
-
 # --- HTTP ---
 #
-# Metadata endpoints hand out keys, and are asked while somebody waits for a connection. So: no proxy,
-# no redirect, and an end to everything by a deadline, which is a time of time.monotonic().
+# Metadata endpoints hand out keys, and are asked while somebody waits for a connection. So: no proxy but for STS, no
+# redirect, and an end to everything by a deadline, which is a time of time.monotonic(). Only looking up a name and
+# reading a file may take longer: their callers wait no longer for that.
 
 
 class _TemporaryError(CredentialsError):
-    """A failure that another attempt may mend: the network's, or the server's own."""
+    """A failure that another attempt may mend: throttling, the network's, or the server's own."""
 
 
-def _retrying(
-    ask: Callable[[float], _Answer], deadline: float, attempts: int, attempt_seconds: float | None = None
-) -> _Answer:
-    """What ``ask``, called with its own deadline, returns in the first attempt that does not fail temporarily.
+class _Unanswered(_TemporaryError):
+    """There was no answer at all."""
 
-    attempt_seconds: the limit of one attempt; None for an even share of what is left.
+
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html, and STS's own
+_TEMPORARY_CODES = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+    *("TooManyRequestsException", "RequestLimitExceeded", "RequestTimeout", "RequestTimeoutException", "SlowDown"),
+    *("PriorRequestNotComplete", "TransactionInProgressException", "IDPCommunicationError"),
+)
+
+
+def _answer(
+    request: _Request,
+    parsed: Callable[[bytes], _Parsed],
+    environ: Mapping[str, str],
+    deadline: float,
+    *,
+    attempts: int = 3,
+    seconds: float | None = None,
+    secrets: str = "",
+    sts: bool = False,
+) -> _Parsed:
+    """What ``parsed`` makes of the body of the first answer with status 200.
+
+    attempts: how often to ask, as long as failures are temporary; the pause before the next
+    is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
+    of one attempt; None for an even share of what is left. secrets: what was sent and no
+    error may repeat.
     """
-    pause = 0.1
+    from urllib.parse import urlsplit
+
+    pause = 0.5
     while True:
         now = time.monotonic()
         try:
-            return ask(min(deadline, now + (attempt_seconds or (deadline - now) / attempts)))
-        except _TemporaryError:
+            end = min(deadline, now + (seconds or (deadline - now) / attempts))
+            status, _, body = _exchange(request, environ, end, through_proxy=sts)
+            if status != 200:
+                raise _refusal(status, body, secrets)
+            answer = parsed(body)
+            if not answer:
+                raise _TemporaryError("its answer is empty or malformed")
+            return answer
+        except CredentialsError as error:
             attempts -= 1
-            if attempts == 0 or time.monotonic() + pause >= deadline:
-                raise
-        time.sleep(pause)
+            delay = pause * _random()
+            if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
+                hint = " (from a subnet without a way out, STS takes a VPC endpoint)"
+                text = f"{urlsplit(request[1]).netloc}: {error}{hint if sts and isinstance(error, _Unanswered) else ''}"
+                raise type(error)(text) from error.__cause__
+        time.sleep(delay)
         pause *= 2
 
 
-def _refusal(status: int, detail: str = "", *, temporary: bool = False) -> CredentialsError:
-    text = f"HTTP status {status}" + (f", {detail}" if detail else "")
+def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
+    """The error for an answer of another status than 200, with the server's own reason."""
+    said = _parsed_json(body) or _parsed_xml(body)
+    reason = _reason_in(said, secrets)
+    line = body.decode("utf-8", "replace").strip().partition("\n")[0]
+    if " " in line and not line.startswith(("<", "{")):  # the Pod Identity agent writes plain text; a word may be a key
+        reason = _safe(line, secrets)
+    text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
-    return _TemporaryError(text) if temporary or status >= 500 else CredentialsError(text)
+    temporary = status == 429 or status >= 500 or (said.get("Code") or said.get("code")) in _TEMPORARY_CODES
+    return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _http(
-    method: str,
-    url: str,
-    deadline: float,
-    headers: dict[str, str],
-    body: str | None = None,
-    ca_file: str | None = None,
-) -> tuple[int, HTTPMessage, bytes]:
-    """One exchange: the response's status, headers and body. No answer at all is a _TemporaryError."""
-    import http.client
+def _reason_in(answer: Mapping[str, Any], secrets: str) -> str:
+    """Code and message of an error, in whichever capitals services write them."""
+    found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
+    return _safe(": ".join(str(text) for text in found if text), secrets)
 
-    try:
-        return _exchange(method, url, deadline, headers, body, ca_file)
-    except Error:
-        raise
-    except OSError as error:
-        untrusted = hasattr(error, "verify_message")
-        raise (CredentialsError if untrusted else _TemporaryError)(_reason(error)) from error
-    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _TemporaryError(f"no HTTP answer ({type(error).__name__})") from None
+
+def _safe(text: str, secrets: str = "") -> str:
+    """Somebody else's text made fit for a line of ours: without control characters, and up to where a secret begins.
+
+    secrets: what must not be repeated, eight characters of it in a row, percent-encoded or
+    not; anything that looks like a key must not either.
+    """
+    import re
+    from urllib.parse import unquote
+
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
+    secrets = f"{secrets} {unquote(secrets)}"
+    ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
+    # a key of AWS's, its id, a web token
+    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
+    end = min(ends, default=len(text))
+    return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
 
 
 def _exchange(
-    method: str, url: str, deadline: float, headers: dict[str, str], body: str | None, ca_file: str | None
+    request: _Request, environ: Mapping[str, str], deadline: float, *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
+    """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
     import http.client
     from contextlib import closing
     from urllib.parse import urlsplit
 
+    method, url, headers, body = request
     parts = urlsplit(url)
     secure = parts.scheme == "https"
-    host = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)  # left to http.client, it would be a piece of an IPv6 address
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    context = _tls_context("AWS_CA_BUNDLE", ca_file) if secure else None
-    client: http.client.HTTPConnection
-    if secure:  # without a context it would make one, and read all of the system's trust store
-        client = http.client.HTTPSConnection(host, port, context=context)
-    else:
-        client = http.client.HTTPConnection(host, port)
-    with closing(client):
-        client.sock = _connect(host, port, deadline)
-        if context is not None:
-            client.sock = context.wrap_socket(client.sock, server_hostname=host)
-            client.sock.settimeout(_left(deadline))
-        with closing(http.client.HTTPResponse(client.sock)) as response:
-            response.fp.close()
-            # Before the request and the wait that follows: making a file swallows a KeyboardInterrupt that comes then.
-            response.fp = _file_until(deadline, client.sock)
-            client.request(method, target, body, {**headers, "Connection": "close"})
-            response.begin()
-            content = response.read(_SIZE_LIMIT + 1)
-            if len(content) > _SIZE_LIMIT:
-                raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
-            if response.length:
-                raise _TemporaryError("the connection was closed in the middle of its answer")
-            return response.status, response.headers, content
-
-
-def _checked_url(variable: str, url: str, plain_http_hosts: tuple[str, ...] | None = ()) -> str:
-    """``url``, if it may be asked for keys: https anywhere, http to loopback and the hosts given; None for any."""
-    from urllib.parse import urlsplit
-
-    malformed = CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted")
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
+    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
-        parts = urlsplit("" if _flaw(url) else url)
-        host, _ = parts.hostname, parts.port
+        with closing(http.client.HTTPConnection(host, port)) as client:
+            client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
+            if proxy:
+                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
+            client.sock.settimeout(_left(deadline))
+            if context is not None:
+                client.sock = context.wrap_socket(client.sock, server_hostname=host)
+                client.sock.settimeout(_left(deadline))
+            target = url.partition(parts.netloc)[2] or "/"
+            client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
+            with _response(client.sock, method, deadline) as response:
+                content = response.read(_SIZE_LIMIT + 1)
+                if len(content) > _SIZE_LIMIT:
+                    raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
+                if response.length:
+                    raise _TemporaryError("the connection was closed in the middle of its answer")
+                return response.status, response.headers, content
+    except Error:
+        raise
+    except OSError as error:
+        kind = CredentialsError if hasattr(error, "verify_message") else _TemporaryError if proxy else _Unanswered
+        raise kind(f"{via}{_reason(error)}") from error
+    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
+        raise (_TemporaryError if proxy else _Unanswered)(f"{via}no HTTP answer ({type(error).__name__})") from None
+
+
+def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
+    """The response that has begun to come; each read of it ends by the deadline, however slowly bytes arrive."""
+    import http.client
+    from types import SimpleNamespace
+
+    bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
+    response = http.client.HTTPResponse(bounded, method=method)
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
+    """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if not url:
+        return None
+    from urllib.parse import unquote, urlsplit
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
+        return None
+    try:
+        proxy = urlsplit(url if "://" in url else f"http://{url}")
+        if proxy.scheme == "http" and proxy.hostname and not _flaw(url):
+            login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
+            return proxy.hostname, proxy.port or 80, login
     except ValueError:
-        raise malformed from None
-    if not host or parts.scheme not in ("http", "https"):
-        raise malformed
-    if "@" in parts.netloc:
-        raise CredentialsError(f"{variable}: a URL without user name and password is wanted")
-    plain_http_allowed = plain_http_hosts is None or host in plain_http_hosts or _is_loopback(host)
-    if parts.scheme == "http" and not plain_http_allowed:
+        pass
+    raise CredentialsError("HTTPS_PROXY: a proxy like http://host:port is wanted")
+
+
+def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadline: float) -> None:
+    """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
+    from base64 import b64encode
+
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy[2]:
+        lines.append(f"Proxy-Authorization: Basic {b64encode(proxy[2].encode()).decode()}")
+    connection.settimeout(_left(deadline))
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    status = _response(connection, "CONNECT", deadline).status
+    if status != 200:
+        hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
+        kind = _TemporaryError if status == 429 or status >= 500 else CredentialsError
+        raise kind(f"the proxy {proxy[0]}:{proxy[1]} answered with HTTP status {status}{hint}")
+
+
+def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
+    """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
+    import re
+
+    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
+    if not found or int(found[4] or 0) > 65535:
+        raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
+    host = (found[2] or found[3]).lower()
+    agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
+    if found[1].lower() == "http" and not (anywhere or host in agents or re.fullmatch(r"127(\.\d{1,3}){3}", host)):
         raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _left(deadline: float) -> float:
@@ -1440,26 +1898,28 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _connect(host: str, port: int, deadline: float) -> socket:
-    """A connection to the first of the host's addresses that answers, each given an even share of the time."""
+def _resolved(host: str, port: int) -> list[Any]:
+    import socket
+
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _connect(addresses: list[Any], deadline: float) -> socket:
+    """A connection to the first of the addresses that answers, each given an even share of the time."""
     import socket
 
     failure = OSError()
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = None
         try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # such as where the kernel has no IPv6, which names resolve to all the same
-            failure = error
-            continue
-        try:
+            connection = socket.socket(family, kind, protocol)  # fails where the kernel has no IPv6, though names do
             connection.settimeout(_left(deadline) / (len(addresses) - tried))
             connection.connect(address)
-            connection.settimeout(_left(deadline))
             return connection
         except OSError as error:
-            connection.close()
             failure = error
+            if connection is not None:
+                connection.close()
     raise failure
 
 
@@ -1473,7 +1933,7 @@ def _tls_context(setting: str, ca_file: str | None) -> SSLContext:
 
 
 def _file_until(deadline: float, connection: socket) -> BufferedReader:
-    """The connection as a file, each read of which ends by the deadline, however slowly bytes arrive."""
+    """The connection as a file, each read of which ends by the deadline."""
     import io
 
     class Reader(io.RawIOBase):
@@ -1490,7 +1950,6 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
 def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
     import socket
-    import ssl
 
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "no complete answer in time"
@@ -1499,594 +1958,26 @@ def _reason(error: OSError) -> str:
     verification = getattr(error, "verify_message", None)
     if verification:
         return f"the certificate is not trusted: {verification}"
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)):
+    # By their names: a Python without OpenSSL has no module ssl to have them from.
+    closed = type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
+    if closed or isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return "the connection was closed"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
+    tls_reason = getattr(error, "reason", None)
+    if tls_reason:
+        return f"TLS failed: {tls_reason.lower().replace('_', ' ')}"
     return error.strerror or f"the connection failed ({type(error).__name__})"
 
 
-# --- diagnosis: explain ---
+# --- commands: from here on the file may be cut off ---
 #
-# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is
-# wrong with it; check, below, goes all the way to the cache. Neither prints anything that may be a secret.
+# A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is wrong
+# with it; check goes all the way to the cache and says what may have stopped it there. What they know are tables
+# of causes. Nothing that somebody else wrote is printed but through _safe.
+
+__all__ += ["main"]
 
 _CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
 _SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
-_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
-_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
-    "Action": ("connect", "connect"),
-    "User": (r"\S+", "one word"),
-    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
-    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
-    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
-    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
-    "X-Amz-SignedHeaders": ("host", "host"),
-    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
-}
-
-
-class _Explanation:
-    """What a token claims, and what is wrong with it, the most certain first."""
-
-    def __init__(self, text: str, now: float) -> None:
-        self.claims: dict[str, str] = {}
-        self.problems: list[str] = []
-        host, _, query = self._unwrapped(text.strip()).partition("?")
-        self._params = self._parsed(query)
-        self._resource_types = {name: value for name, value in self._params.items() if "resource" in name.lower()}
-        if self._params.keys().isdisjoint(("Action", "X-Amz-Credential")):
-            self.problems = [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
-        elif self._is_whole():  # or pieces of its secrets may be anywhere
-            access_key, date, region, service, _ = self._params["X-Amz-Credential"].split("/")
-            self._explain_service(service)
-            self._explain_names(host, service)
-            self._claim("region", region)
-            self._explain_access_key(access_key)
-            self._explain_times(date, now)
-            unknown = self._params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS) - self._resource_types.keys()
-            self._problem_if(unknown, "It has parameters that no token has. Sign without them.")
-
-    def lines(self) -> list[str]:
-        """The report, ready to print."""
-        claims = [f"{name:<13}{value}".rstrip() for name, value in self.claims.items()]
-        if not self.problems:
-            return [*claims, "", "Nothing is wrong with what it says. The rest only the service knows: run check."]
-        problems = _listed("What is wrong, the most certain first:", self.problems)
-        return [*claims, "", *problems] if claims else problems
-
-    def _problem_if(self, wrong: object, problem: str) -> None:
-        if wrong:
-            self.problems.append(problem)
-
-    def _claim(self, name: str, value: str) -> None:
-        from urllib.parse import unquote
-
-        secrets = f"{self._params['X-Amz-Signature']} {self._params.get('X-Amz-Security-Token')}"
-        plain = unquote(value)
-        harmless = value.isprintable() and len(value) <= 64 and _before_secret(plain, secrets) == plain
-        self.claims[name] = value if harmless else "(hidden: it may hold a secret)"
-
-    def _unwrapped(self, text: str) -> str:
-        """The token, out of what other programs wrapped it in."""
-        from urllib.parse import unquote
-
-        if len(text.split()) > 1:
-            self.problems.append("It holds white space or a line break. Pass it on as one word.")
-            before, question_mark, query = text.partition("?")
-            text = "".join([*before.split()[-1:], question_mark, *query.split()])
-        if text[:1] in ("'", '"', "`"):
-            self.problems.append("It is wrapped in quotes. Remove them: they are not part of it.")
-            text = text.strip("'\"`")
-        if "?" not in text and "%3f" in text.lower():
-            self.problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
-            text = unquote(text)
-        for escaped, language in (("&amp;", "HTML"), ("\\u0026", "JSON")):
-            self._problem_if(
-                escaped in text, f"Each '&' is written as in {language}, {escaped}. Pass it on as it was made."
-            )
-            text = text.replace(escaped, "&")
-        if "://" in text.partition("?")[0]:
-            self.problems.append("It starts with a scheme. Remove everything up to and including '://'.")
-            text = text.partition("://")[2]
-        return text
-
-    def _parsed(self, query: str) -> dict[str, str]:
-        """The decoded parameters, of which each should be there once and be encoded once."""
-        import re
-        from collections import Counter
-        from urllib.parse import unquote
-
-        params = query.split("&")
-        names = [param.partition("=")[0] for param in params]
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        self._problem_if(twice, f"There twice: {_printable_names(twice)}. Sign anew, with each parameter once.")
-        for flaw, pattern in (
-            ("A '%' that encodes nothing", "%(?![0-9A-Fa-f]{2})"),
-            ("Percent-encoded twice", "^X-Amz-.*%25[0-9A-Fa-f]{2}"),  # a user may hold a '%'
-            ("A '+', which stands for a space", r"\+"),
-        ):
-            where = [name for name, param in zip(names, params) if re.search(pattern, param)]
-            self._problem_if(where, f"{flaw}: {_printable_names(where)}. Pass the token on as it was made.")
-        values = [unquote(param.partition("=")[2]) for param in params]
-        return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in zip(names, values)}
-
-    def _is_whole(self) -> bool:
-        import re
-
-        missing = [name for name in _PARAM_FORMS if not self._params.get(name)]
-        if missing:
-            self.problems.insert(0, f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.")
-            return False
-        malformed = [
-            f"{name} is not {words}. Sign anew, and pass on all of it."
-            for name, (form, words) in _PARAM_FORMS.items()
-            if not re.fullmatch(form, self._params[name])
-        ]
-        self.problems += malformed
-        return not malformed
-
-    def _explain_service(self, service: str) -> None:
-        serverless = self._resource_types == {"ResourceType": "ServerlessCache"}
-        kind = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
-        self._claim("service", _SERVICES.get(service, service) + kind)
-        problem = "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out."
-        self._problem_if(service == "memorydb" and self._resource_types, problem)
-        self._problem_if(
-            service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."
-        )
-        problem = "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all."
-        self._problem_if(service != "memorydb" and self._resource_types and not serverless, problem)
-
-    def _explain_names(self, host: str, service: str) -> None:
-        kind = "cluster" if service == "memorydb" else "cache"
-        name, slash, path = host.partition("/")
-        user = self._params["User"]
-        self._claim(kind, "" if "=" in name else name)  # the end of another token may hold its signature
-        self._claim("user", user)
-        if not set(name).isdisjoint(".:"):
-            guess = _probable_name(name) if self.claims[kind] == name else ""
-            self.problems.append(f"It is signed for an endpoint. Sign for the {kind}'s name{guess}.")
-        elif not _is_name(name) or not slash or path:
-            self.problems.append(f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}")
-        elif name != name.lower():
-            self.problems.append(f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.")
-        if user != user.lower() and service == "elasticache":
-            self.problems.append("The user id has capitals. ElastiCache keeps it in lower case: sign for that.")
-
-    def _explain_access_key(self, access_key: str) -> None:
-        kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
-        self._claim("access key", f"{_shortened(access_key)}, {kind}")
-        session_token = self._params.get("X-Amz-Security-Token")
-        problem = "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well."
-        self._problem_if(kind == "temporary" and not session_token, problem)
-        problem = "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN."
-        self._problem_if(kind == "permanent" and session_token, problem)
-
-    def _explain_times(self, scope_date: str, now: float) -> None:
-        from datetime import datetime
-
-        timestamp, lifetime = self._params["X-Amz-Date"], int(self._params["X-Amz-Expires"])
-        problem = (
-            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}."
-        )
-        self._problem_if(not 1 <= lifetime <= _TOKEN_LIFETIME, problem)
-        problem = "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC."
-        self._problem_if(scope_date != timestamp[:8], problem)
-        try:
-            signed = datetime.strptime(timestamp, "%Y%m%dT%H%M%S%z").timestamp()
-        except ValueError:
-            self.problems.append("X-Amz-Date is no time there is. Sign anew.")
-            return
-        age = now - signed
-        left = lifetime - age
-        self._claim("signed", f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}")
-        self._claim("valid until", f"{_utc(signed + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}")
-        self._problem_if(left <= 0, f"It expired {_duration(left)} ago. Sign a new one for every connection.")
-        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
-        self._problem_if(age < -_CLOCK_TOLERANCE, problem)
-
-
-def _run_explain(options: Any) -> int:
-    if sys.stdin is None:
-        raise ConfigurationError("explain: there is no standard input to read a token from")
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    if sys.stdin.isatty() and sys.stderr is not None:
-        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
-    content = stream.read(_SIZE_LIMIT)
-    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
-    explanation = _Explanation(text, time.time())
-    _output(*explanation.lines())
-    return 1 if explanation.problems else 0
-
-
-def _duration(seconds: float) -> str:
-    """A length of time in its two largest units."""
-    left = round(abs(seconds))
-    parts = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
-
-
-def _printable_names(names: Iterable[str]) -> str:
-    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
-    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
-    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
-
-
-def _secrets_in(presigned: str) -> str:
-    """The session token, if there is one, and the signature of what presign() made."""
-    after = presigned.partition("&X-Amz-SignedHeaders=host")[2]
-    return " ".join(param.partition("=")[2] for param in after.split("&"))
-
-
-def _wrapped(text: str, start: str = "") -> list[str]:
-    import textwrap
-
-    indent = " " * len(start)
-    return textwrap.wrap(
-        text, 96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _listed(heading: str, texts: Sequence[str]) -> list[str]:
-    """A single text as it is, several numbered and under a heading."""
-    if len(texts) == 1:
-        return _wrapped(texts[0])
-    return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
-
-
-# --- diagnosis: check ---
-
-_STEP_LINE = "{:<12}{:<8}{:>7.1f} ms  "
-
-_NO_CREDENTIALS = 'To use a profile or SSO: eval "$(aws configure export-credentials --format env)"'
-_UNRESOLVED = (
-    "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
-    "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
-)
-_NO_ANSWER = (
-    "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
-    "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
-    "A network ACL, a route table or this machine's own security group drops the packets.",
-)
-_REFUSED = "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380."
-_UNTRUSTED = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
-_OUTDATED = "This machine's clock is wrong, or the certificate was not renewed in time."
-_MISNAMED = (
-    "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows."
-)
-_CERTIFICATE_FLAWS = {9: _OUTDATED, 10: _OUTDATED, 62: _MISNAMED, 64: _MISNAMED}  # by OpenSSL's X509_V_ERR_ numbers
-_INTERCEPTED = "Something between here and the cache answers in its place."
-_PLAINTEXT = (
-    "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
-    "This is another server, or another port, than the cache's TLS port.",
-)
-_NOT_A_CACHE = (
-    "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
-    "Something between here and the cache cuts or changes connections.",
-)
-_ANSWERS = {
-    "NOPERM": "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
-    "NOAUTH": "The server forgot the login: something between here and the cache changes connections.",
-    "MOVED": "This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",
-    "ERR wrong number": "The server knows no users, as Redis before version 6: it is another server, or an old one.",
-}
-_STS_ERRORS = {
-    "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
-    "InvalidClientTokenId": "AWS does not know these keys: they were deleted or switched off, or the session token is"
-    " missing or belongs to others.",
-    "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
-}
-_USER_CAUSES = {
-    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
-    " differs from its id. See: aws elasticache describe-users --user-id {0}",
-    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
-    " See: aws memorydb describe-users --user-name {0}",
-}
-
-
-class _StepFailed(Error):
-    """A step of check that did not work: what was seen, what may have caused it, and what else to print."""
-
-    def __init__(self, seen: str, *causes: str, postscript: str = "") -> None:
-        super().__init__(seen)
-        self.causes = causes
-        self.postscript = postscript
-
-
-class _Check:
-    """From here to the cache: each step is timed and printed, and explained if it fails."""
-
-    def __init__(self, options: Any) -> None:
-        self._generator = _generator(options)
-        self._host, self._port = _host_and_port(options.endpoint)
-        self._tls_context = _tls_context("--ca-file", options.ca_file)
-        self._timeout = _checked_timeout(options.timeout)
-
-    def run(self) -> int:
-        """Take the steps and return the exit status."""
-        try:
-            self._take_steps()
-        except _StepFailed as failure:
-            _output("", *_listed("What may have caused this, the most likely first:", failure.causes))
-            if failure.postscript:
-                _output("", failure.postscript)
-            return 1
-        return 0
-
-    def _take_steps(self) -> None:
-        credentials = _step("credentials", self._find_credentials)
-        token = _step("token", self._sign, credentials)
-        flaws = _Explanation(token, time.time()).problems
-        doubts = _endpoint_doubts(self._generator, self._host)
-        for warning in (*flaws, *doubts):
-            _output(*_wrapped(warning, "  warning: "))
-        connection = _step("connect", self._connect)
-        try:
-            connection = _step("tls", self._start_tls, connection)
-            _step("auth", self._ask, connection, "+OK", "AUTH", self._generator.user, token)
-            _step("ping", self._ask, connection, "+PONG", "PING")
-        except _StepFailed as failure:
-            if not str(failure).startswith("WRONGPASS"):
-                raise
-            arn, faults = _identify(credentials, self._generator.region, min(self._timeout, 3.0))
-            if flaws or faults:
-                raise _StepFailed(str(failure), *flaws, *faults, *doubts) from failure
-            causes = (*doubts, *_usual_causes(self._generator, self._host, arn))
-            raise _StepFailed(str(failure), *causes, postscript=_policy(self._generator, arn)) from failure
-        finally:
-            connection.close()
-
-    def _find_credentials(self) -> tuple[StaticCredentials, str]:
-        try:
-            credentials = self._generator._provider()
-        except CredentialsError as error:
-            raise _StepFailed(str(error), _NO_CREDENTIALS) from error
-        return credentials, f"{_described(credentials)}, from {_origin(os.environ)}"
-
-    def _sign(self, credentials: StaticCredentials) -> tuple[str, str]:
-        generator = self._generator
-        kind = "serverless" if generator._serverless else generator.service
-        seen = f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
-        return generator._sign(credentials, time.time()), seen
-
-    def _connect(self) -> tuple[socket, str]:
-        import socket
-
-        seen = self._host
-        try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            seen = f"{', '.join(str(address[0]) for *_, address in found)} port {self._port}"
-            return _connect(self._host, self._port, time.monotonic() + self._timeout), seen
-        except (socket.gaierror, UnicodeError) as error:  # a label that is empty or too long is a UnicodeError
-            raise _StepFailed(f"{seen}: the name does not resolve", *_UNRESOLVED) from error
-        except ConnectionRefusedError as error:
-            raise _StepFailed(f"{seen}: connection refused", _REFUSED) from error
-        except (socket.timeout, TimeoutError) as error:
-            raise _StepFailed(f"{seen}: no answer within {self._timeout:g} s", *_NO_ANSWER) from error
-        except OSError as error:
-            raise _StepFailed(f"{seen}: {_reason(error)}", *_NO_ANSWER) from error
-
-    def _start_tls(self, connection: socket) -> tuple[SSLSocket, str]:
-        import ssl
-
-        try:
-            connection.settimeout(self._timeout)
-            tls = self._tls_context.wrap_socket(connection, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
-            flaw = _CERTIFICATE_FLAWS.get(error.verify_code, _UNTRUSTED)
-            raise _StepFailed(_reason(error), flaw, _INTERCEPTED) from error
-        except OSError as error:
-            if self._speaks_plaintext():
-                raise _StepFailed("this port speaks plaintext", *_PLAINTEXT) from error
-            raise _StepFailed(f"no TLS here: {_reason(error)}", *_NOT_A_CACHE) from error
-        certificate: dict[str, Any] = tls.getpeercert() or {}
-        names = [name for _, name in certificate.get("subjectAltName", ())] or [self._host]
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
-        return tls, f"{tls.version()}, certificate until {until} for {names[0]}{others}"
-
-    def _speaks_plaintext(self) -> bool:
-        deadline = time.monotonic() + self._timeout
-        try:
-            with _connect(self._host, self._port, deadline) as connection:
-                connection.sendall(b"PING\r\n")
-                return _file_until(deadline, connection).read(1) in (b"+", b"-")
-        except OSError:
-            return False
-
-    def _ask(self, connection: SSLSocket, wanted: str, *command: str) -> tuple[None, str]:
-        """Send a command; anything but the wanted answer is a _StepFailed."""
-        words = [word.encode() for word in command]
-        deadline = time.monotonic() + self._timeout
-        try:
-            connection.settimeout(self._timeout)
-            connection.sendall(
-                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-            )
-            line = _file_until(deadline, connection).readline(1024).decode("latin-1")
-        except OSError as error:
-            raise _StepFailed(f"no answer to {command[0]}: {_reason(error)}", *_NOT_A_CACHE) from error
-        if line == f"{wanted}\r\n":
-            return None, wanted[1:]
-        answer = _before_secret(_one_line(line), _secrets_in(command[-1]))
-        if answer[:1] != "-" or answer == "-":
-            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
-            raise _StepFailed(f"no answer to {command[0]}: {seen}", *_NOT_A_CACHE)
-        explained = [cause for start, cause in _ANSWERS.items() if answer.startswith(f"-{start}")]
-        raise _StepFailed(answer[1:], *(explained or [f"The server does not take this {command[0]}, and says why."]))
-
-
-def _step(name: str, action: Callable[..., tuple[_Answer, str]], *arguments: object) -> _Answer:
-    started = time.perf_counter()
-    try:
-        result, seen = action(*arguments)
-    except _StepFailed as failure:
-        _print_step(name, "FAILED", started, str(failure))
-        raise
-    _print_step(name, "ok", started, seen)
-    return result
-
-
-def _print_step(name: str, outcome: str, started: float, seen: str) -> None:
-    _output(*_wrapped(seen, _STEP_LINE.format(name, outcome, (time.perf_counter() - started) * 1000)))
-
-
-def _host_and_port(endpoint: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
-    try:
-        parts = urlsplit(f"//{endpoint}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise malformed from None
-    if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
-        raise malformed
-    return host, 6379 if port is None else port
-
-
-def _origin(environ: Mapping[str, str]) -> str:
-    return f"static keys ({_ACCESS_KEY})" if environ.get(_ACCESS_KEY) else _configured_source(environ).origin(environ)
-
-
-def _service_of(host: str) -> str:
-    """Whose cache a host name of AWS's belongs to; nothing for an alias or an address.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/Endpoints.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/endpoints.html
-    """
-    if ".cache.amazonaws." in host:
-        return "elasticache"
-    return "memorydb" if ".memorydb." in host and ".amazonaws." in host else ""
-
-
-def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
-    """What in AWS's own host name contradicts the arguments."""
-    service = _service_of(host)
-    if service != generator.service:
-        return [f"The endpoint is one of {service}: use check {service}."] if service else []
-    doubts = []
-    if _is_serverless(host) != generator._serverless:
-        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
-        doubts.append(f"The endpoint is {kind} --serverless.")
-    name = _name_in_endpoint(host)
-    if name not in ("", generator.name):
-        doubts.append(f"The endpoint is that of {name}, but the token is signed for {generator.name}.")
-    if service == "memorydb":
-        region, known = host.rpartition(".memorydb.")[2].partition(".")[0], generator.region
-    else:
-        region, known = host.rpartition(".cache.")[0].rpartition(".")[2], _region_code(generator.region)
-    if region != known:
-        meant = generator.region if known == generator.region else f"{generator.region}, which is {known}"
-        doubts.append(f"The endpoint is in {region}, but the token is signed for {meant}.")
-    form = host.split(".")[2]
-    if form in ("ng", "clustercfg") or form.isdigit():
-        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
-    return doubts
-
-
-def _region_code(region: str) -> str:
-    """The short form of a region in ElastiCache's host names: use1 for us-east-1, apse2, usgw1, cnn1.
-
-    AWS publishes no list of them; this is the rule that the host names in use follow.
-    """
-    import re
-
-    code = re.sub("gov|north|south|east|west|central", lambda word: word[0][0], region).replace("-", "")
-    return "cnw1" if code == "cnnw1" else code  # what Ningxia's host names have
-
-
-def _identify(credentials: StaticCredentials, region: str, timeout: float) -> tuple[str, list[str]]:
-    """Ask STS whose credentials these are, which needs no permission: their ARN if it says so, and what is wrong.
-
-    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-    """
-    from urllib.parse import urlsplit
-
-    started = time.perf_counter()
-    try:
-        endpoint = urlsplit(_sts_endpoint({**os.environ, "AWS_REGION": region}))
-        url = presign(
-            credentials,
-            service="sts",
-            region=region,
-            host=endpoint.netloc,
-            params=[("Action", "GetCallerIdentity"), ("Version", "2011-06-15")],
-            timestamp=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
-            expires=_TOKEN_LIFETIME,  # so that STS takes a wrong clock as the cache does
-        )
-        deadline = time.monotonic() + timeout
-        status, headers, body = _http(
-            "GET", f"{endpoint.scheme}://{url}", deadline, {}, ca_file=os.environ.get("AWS_CA_BUNDLE")
-        )
-    except Error as error:
-        _print_step("identity", "skipped", started, f"STS cannot be asked: {error}")
-        return "", []
-    answer = _parsed_xml(body)
-    arn, code, message = (_one_line(answer.get(name, "")) for name in ("Arn", "Code", "Message"))
-    if status == 200 and arn:
-        _print_step("identity", "ok", started, arn)
-    else:  # some of AWS's services quote the whole request in the message
-        seen = f"STS: {code or f'HTTP status {status}'} {_before_secret(message, _secrets_in(url))}"
-        _print_step("identity", "FAILED", started, seen)
-    ahead = _seconds_ahead(headers)
-    if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
-        ("Signature expired", "Signature not yet")
-    ):
-        by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
-        return arn, [f"This machine's clock is wrong{by}: set it, or run a time service."]
-    return arn, [_STS_ERRORS[code]] if code in _STS_ERRORS else []
-
-
-def _seconds_ahead(headers: HTTPMessage) -> float:
-    """How far the clock of the server that sent these is ahead of this machine's."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _usual_causes(generator: TokenGenerator, host: str, arn: str) -> list[str]:
-    """What makes the service refuse a token that nothing is known to be wrong with, the most likely cause first."""
-    identity = arn.rpartition(":")[2].split("/")
-    who = f"role {identity[1]}" if identity[0] == "assumed-role" else arn or "the identity behind these credentials"
-    alias = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
-    return [
-        f"IAM does not let {who} connect: attach the policy below to it.",
-        _USER_CAUSES[generator.service].format(generator.user),
-        *([] if _service_of(host) else [alias]),
-        "A policy's condition, a permissions boundary or a service control policy forbids it.",
-        "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
-    ]
-
-
-def _policy(generator: TokenGenerator, arn: str) -> str:
-    """The policy that lets an identity log in, ready to paste.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
-    """
-    import json
-
-    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
-    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
-    if generator.service == "memorydb":
-        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
-    else:
-        kind = "serverlesscache" if generator._serverless else "replicationgroup"
-        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
-    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
-
-
-# --- command line ---
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -2114,19 +2005,6 @@ def _failed(error: Exception, status: int) -> int:
     return status
 
 
-def _output(*lines: str) -> None:
-    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
-    if sys.stdout is None:
-        raise OSError("standard output is closed")
-    text = "\n".join(lines)
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter tries again when it exits
-        raise
-
-
 def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     import argparse
 
@@ -2148,36 +2026,37 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     token = commands.add_parser("token", help="print a new token", allow_abbrev=False)
-    token.set_defaults(run=_run_token)
-    _add_services(token)
     explain = commands.add_parser(
         "explain", help="say what is in a token and what is wrong with it", allow_abbrev=False
     )
-    explain.set_defaults(run=_run_explain)
     check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
-    check.set_defaults(run=lambda options: _Check(options).run())
-    for service in _add_services(check):
-        service.add_argument("--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given")
-        service.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM")
-        service.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)")
+    for command, run in ((token, _run_token), (explain, _run_explain), (check, _run_check)):
+        command.set_defaults(run=run)
+    for command in (token, check):
+        services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
+        elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
+        elasticache.add_argument("user", metavar="USER", help="user id")
+        elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
+        elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
+        memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
+        memorydb.add_argument("user", metavar="USER", help="user name")
+        memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
+        for service in (elasticache, memorydb):
+            service.add_argument("--region", metavar="REGION", help="such as us-east-1")
+            if command is check:
+                service.add_argument(
+                    "--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given"
+                )
+                service.add_argument(
+                    "--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM"
+                )
+                service.add_argument(
+                    "--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)"
+                )
     try:
         return parser.parse_args(argv)
     except SystemExit:  # after --help or --version, which leaves nothing to do
         return argparse.Namespace(run=lambda _: 0)
-
-
-def _add_services(command: Any) -> tuple[Any, Any]:
-    services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
-    elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
-    elasticache.add_argument("user", metavar="USER", help="user id")
-    elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
-    elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
-    memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
-    memorydb.add_argument("user", metavar="USER", help="user name")
-    memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
-    for service in (elasticache, memorydb):
-        service.add_argument("--region", metavar="REGION", help="such as us-east-1")
-    return elasticache, memorydb
 
 
 def _generator(options: Any) -> TokenGenerator:
@@ -2189,6 +2068,566 @@ def _generator(options: Any) -> TokenGenerator:
 def _run_token(options: Any) -> int:
     _output(_generator(options).token())
     return 0
+
+
+def _output(*lines: str) -> None:
+    """Print now: a failure that shows only when the interpreter exits would end in a traceback."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    text = "\n".join(lines)
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter tries again when it exits
+        raise
+
+
+def _wrapped(text: str, start: str = "") -> list[str]:
+    import textwrap
+
+    indent = " " * len(start)
+    return textwrap.wrap(
+        text, 96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _listed(heading: str, texts: Sequence[str]) -> list[str]:
+    """A single text as it is, several numbered and under a heading."""
+    if len(texts) == 1:
+        return _wrapped(texts[0])
+    return [heading, *(line for number, text in enumerate(texts, 1) for line in _wrapped(text, f"{number}. "))]
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    left = round(abs(seconds))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+# --- explain ---
+
+_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
+_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
+    "Action": ("connect", "connect"),
+    "User": (r"\S+", "one word"),
+    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
+    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
+    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
+    "X-Amz-SignedHeaders": ("host", "host"),
+    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
+}
+_WRAPPINGS = (  # what other programs do to a token: how it shows, what undoes it, and what to say
+    (r"^[^?]*\s(?=[^?\s]*\?)|\s+", "", "It holds white space or a line break. Pass it on as one word."),
+    (r"^['\"`]+|['\"`]+$", "", "It is wrapped in quotes. Remove them: they are not part of it."),
+    ("&amp;", "&", "Each '&' is written as in HTML, &amp;. Pass it on as it was made."),
+    (r"\\u0026", "&", r"Each '&' is written as in JSON, \u0026. Pass it on as it was made."),
+    (r"^[^?]*?://", "", "It starts with a scheme. Remove everything up to and including '://'."),
+)
+_VALUE_FLAWS = (  # of one parameter, as it stands between two '&'
+    ("%(?![0-9A-Fa-f]{2})", "A '%' that encodes nothing"),
+    ("^X-Amz-.*%25[0-9A-Fa-f]{2}", "Percent-encoded twice"),  # a user may hold a '%'
+    (r"\+", "A '+', which stands for a space"),
+)
+
+
+def _run_explain(options: Any) -> int:
+    if sys.stdin is None:
+        raise ConfigurationError("explain: there is no standard input to read a token from")
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    if sys.stdin.isatty() and sys.stderr is not None:
+        print("Paste a token and end the input (Ctrl-D).", file=sys.stderr)
+    content = stream.read(_SIZE_LIMIT)
+    text = content if isinstance(content, str) else content.decode("utf-8-sig", "replace")
+    claims, problems = _explained(text, time.time())
+    if claims:
+        _output(*(f"{name:<13}{value}".rstrip() for name, value in claims.items()), "")
+    nothing = "Nothing is wrong with what it says. The rest only the service knows: run check."
+    _output(*_listed("What is wrong, the most certain first:", problems or [nothing]))
+    return 1 if problems else 0
+
+
+def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
+    """What a token claims, and what is wrong with it, the most certain first."""
+    import re
+
+    token, problems = _unwrapped(text.strip())
+    written, _, query = token.partition("?")
+    params, flaws = _parsed_params(query)
+    if params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+        return {}, [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
+    problems += flaws
+    missing = [name for name in _PARAM_FORMS if not params.get(name)]
+    if missing:  # and then pieces of its secrets may be anywhere
+        return {}, [f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.", *problems]
+    malformed = [
+        f"{name} is not {words}. Sign anew, and pass on all of it."
+        for name, (form, words) in _PARAM_FORMS.items()
+        if not re.fullmatch(form, params[name])
+    ]
+    if malformed:
+        return {}, problems + malformed
+
+    access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
+    name, slash, path = written.partition("/")
+    user, session_token = params["User"], params.get("X-Amz-Security-Token")
+    resource_types = {param: value for param, value in params.items() if "resource" in param.lower()}
+    serverless = resource_types == {"ResourceType": "ServerlessCache"}
+    kind = "cluster" if service == "memorydb" else "cache"
+    key_kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
+    mode = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
+    times, untimely = _explained_times(params, now)
+    claims = {
+        "service": _SERVICES.get(service, service) + mode,
+        kind: "" if "=" in name else name,  # the end of another token may hold its signature
+        "user": user,
+        "region": region,
+        "access key": f"{_shortened(access_key)}, {key_kind}",
+        **times,
+    }
+    claims = {claim: _claimed(value, params) for claim, value in claims.items()}
+    is_endpoint = not set(name).isdisjoint(".:")
+    guess = _probable_name(name) if claims[kind] == name else ""
+    is_start = _is_name(name) and slash and not path
+    rows = (  # what is wrong, and what to say
+        (
+            service == "memorydb" and resource_types,
+            "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
+        ),
+        (service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."),
+        (
+            service != "memorydb" and resource_types and not serverless,
+            "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.",
+        ),
+        (is_endpoint, f"It is signed for an endpoint. Sign for the {kind}'s name{guess}."),
+        (not is_endpoint and not is_start, f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}"),
+        (
+            is_start and name != name.lower(),
+            f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.",
+        ),
+        (
+            service == "elasticache" and user != user.lower(),
+            "The user id has capitals. ElastiCache keeps it in lower case: sign for that.",
+        ),
+        (
+            key_kind == "temporary" and not session_token,
+            "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.",
+        ),
+        (
+            key_kind == "permanent" and session_token,
+            "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.",
+        ),
+        (
+            not 1 <= int(params["X-Amz-Expires"]) <= _TOKEN_LIFETIME,
+            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}.",
+        ),
+        (
+            date != params["X-Amz-Date"][:8],
+            "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.",
+        ),
+        (untimely, untimely),
+        (
+            params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types),
+            "It has parameters that no token has. Sign without them.",
+        ),
+    )
+    return claims, problems + [problem for wrong, problem in rows if wrong]
+
+
+def _unwrapped(text: str) -> tuple[str, list[str]]:
+    """The token, out of what other programs made of it, and what to say of that."""
+    import re
+    from urllib.parse import unquote
+
+    problems = []
+    if "?" not in text and "%3f" in text.lower():
+        problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
+        text = unquote(text)
+    for pattern, original, problem in _WRAPPINGS:
+        text, count = re.subn(pattern, original, text)
+        problems += [problem] if count else []
+    return text, problems
+
+
+def _parsed_params(query: str) -> tuple[dict[str, str], list[str]]:
+    """The decoded parameters, of which each should be there once and be encoded once, and what is wrong with that."""
+    import re
+    from collections import Counter
+    from urllib.parse import unquote
+
+    params = [param.partition("=")[::2] for param in query.split("&")]
+    twice = [name for name, count in Counter(name for name, _ in params).items() if count > 1]
+    problems = [f"There twice: {_known_names(twice)}. Sign anew, with each parameter once."] if twice else []
+    for pattern, flaw in _VALUE_FLAWS:
+        where = [name for name, value in params if re.search(pattern, f"{name}={value}")]
+        problems += [f"{flaw}: {_known_names(where)}. Pass the token on as it was made."] if where else []
+    values = ((name, unquote(value)) for name, value in params)
+    return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in values}, problems
+
+
+def _explained_times(params: dict[str, str], now: float) -> tuple[dict[str, str], str]:
+    """What a token claims of its time, and what is wrong with that now."""
+    from datetime import datetime
+
+    try:
+        signed = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return {}, "X-Amz-Date is no time there is. Sign anew."
+    end = signed + int(params["X-Amz-Expires"])
+    age, left = now - signed, end - now
+    problem = ""
+    if left <= 0:
+        problem = f"It expired {_duration(left)} ago. Sign a new one for every connection."
+    elif age < -_CLOCK_TOLERANCE:
+        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
+    claims = {
+        "signed": f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}",
+        "valid until": f"{_utc(end)}, {_duration(left)} {'left' if left > 0 else 'ago'}",
+    }
+    return claims, problem
+
+
+def _claimed(value: str, params: dict[str, str]) -> str:
+    """What a token says, to be printed, unless it may be a secret in the wrong place."""
+    from urllib.parse import unquote
+
+    plain = unquote(value)
+    shown = _safe(plain, f"{params['X-Amz-Signature']} {params.get('X-Amz-Security-Token')}")
+    return value if value.isprintable() and len(value) <= 64 and shown == plain else "(hidden: it may hold a secret)"
+
+
+def _known_names(names: Iterable[str]) -> str:
+    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
+    known = _SIGNING_PARAMS.union(_PARAM_FORMS)
+    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+
+
+# --- check ---
+
+_INTERCEPTED = "Something between here and the cache answers in its place."
+_CAUSES = {  # a step and what it showed, as a regular expression: what may have caused it, the most likely first
+    "credentials": ('To use a profile or SSO: eval "$(aws configure export-credentials --format env)"',),
+    "connect: .*does not resolve": (
+        "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
+        "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
+    ),
+    "connect: .*refused": (
+        "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380.",
+    ),
+    "connect": (
+        "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
+        "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
+        "A network ACL, a route table or this machine's own security group drops the packets.",
+    ),
+    "tls: .*not trusted: .*(expired|not yet valid)": (
+        "This machine's clock is wrong, or the certificate was not renewed in time.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted: .*mismatch": (
+        "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows.",
+        _INTERCEPTED,
+    ),
+    "tls: .*not trusted": (
+        "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file.",
+        _INTERCEPTED,
+    ),
+    "tls: .*plaintext": (
+        "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
+        "This is another server, or another port, than the cache's TLS port.",
+    ),
+    "tls|auth: no answer|ping: no answer": (
+        "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
+        "Something between here and the cache cuts or changes connections.",
+    ),
+    ".*: NOPERM": (
+        "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
+    ),
+    ".*: NOAUTH": ("The server forgot the login: something between here and the cache changes connections.",),
+    ".*: MOVED": ("This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",),
+    ".*: ERR wrong number": (
+        "The server knows no users, as Redis before version 6: it is another server, or an old one.",
+    ),
+    "auth": ("The server does not take this AUTH, and says why.",),
+    "ping": ("The server does not take this PING, and says why.",),
+}
+_STS_ERRORS = {
+    "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
+    "InvalidClientTokenId": "AWS does not know these keys: they were deleted or switched off, or the session token is"
+    " missing or belongs to others.",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
+}
+_USER_CAUSES = {
+    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
+    " differs from its id. See: aws elasticache describe-users --user-id {0}",
+    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
+    " See: aws memorydb describe-users --user-name {0}",
+}
+
+
+def _run_check(options: Any) -> int:
+    from contextlib import ExitStack
+
+    with ExitStack() as cleanup:
+        return _Check(options, cleanup).run()
+
+
+class _CannotBeAsked(Error):
+    """STS gave no answer at all."""
+
+
+class _Check:
+    """The way to a cache. A step returns what it saw, or raises an Error that says it."""
+
+    def __init__(self, options: Any, cleanup: ExitStack) -> None:
+        self.generator = _generator(options)
+        self.host, self.port = _host_and_port(options.endpoint)
+        self.trust = _tls_context("--ca-file", options.ca_file)
+        self.timeout = _checked_timeout(options.timeout)
+        self.cleanup = cleanup
+        self.secrets = ""  # what nobody's answer may repeat
+        self.flaws: list[str] = []  # of the token
+        self.doubts: list[str] = []  # about the endpoint
+        self.faults: list[str] = []  # of the credentials, as STS tells them
+        self.arn = ""
+
+    def run(self) -> int:
+        """Take the steps, each timed and printed; explain the first that fails. The exit status."""
+        import re
+
+        for step in (self.credentials, self.token, self.connect, self.tls, self.auth, self.ping):
+            failure = self.taken(step)
+            if failure:
+                postscript: list[str] = []
+                if failure.startswith("auth: WRONGPASS"):
+                    causes, postscript = self.causes_of_wrongpass()
+                else:
+                    causes = next(list(causes) for pattern, causes in _CAUSES.items() if re.match(pattern, failure))
+                _output("", *_listed("What may have caused this, the most likely first:", causes), *postscript)
+                return 1
+        return 0
+
+    def taken(self, step: Callable[[], str]) -> str:
+        """Take a step and print it; return how it failed, if it did."""
+        started = time.perf_counter()
+        try:
+            outcome, seen = "ok", step()
+        except Error as error:
+            outcome, seen = "skipped" if isinstance(error, _CannotBeAsked) else "FAILED", str(error)
+        milliseconds = (time.perf_counter() - started) * 1000
+        _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
+        if step == self.token:
+            for warning in (*self.flaws, *self.doubts):
+                _output(*_wrapped(warning, "  warning: "))
+        return "" if outcome == "ok" else f"{step.__name__}: {seen}"
+
+    def credentials(self) -> str:
+        self.signed_with = self.generator._provider()
+        return f"{_described(self.signed_with)}, from {_origin(_settings(os.environ))}"
+
+    def token(self) -> str:
+        generator = self.generator
+        self.signed = generator._sign(self.signed_with, time.time())
+        self.secrets = f"{self.signed_with.secret_key} {_secrets_in(self.signed)}"
+        self.flaws = _explained(self.signed, time.time())[1]
+        self.doubts = _endpoint_doubts(generator, self.host)
+        kind = "serverless" if generator._serverless else generator.service
+        return f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
+
+    def connect(self) -> str:
+        import socket
+
+        where = self.host
+        try:
+            self.addresses = _resolved(self.host, self.port)
+            where = f"{', '.join(str(address[0]) for *_, address in self.addresses)} port {self.port}"
+            self.connection = self.cleanup.enter_context(_connect(self.addresses, self.deadline()))
+        except UnicodeError as error:  # for a label that is empty or too long
+            raise Error(f"{where}: the host name does not resolve") from error
+        except (socket.timeout, TimeoutError) as error:
+            raise Error(f"{where}: no answer within {self.timeout:g} s") from error
+        except OSError as error:
+            raise Error(f"{where}: {_reason(error)}") from error
+        return where
+
+    def tls(self) -> str:
+        import ssl
+
+        try:
+            self.connection.settimeout(self.timeout)
+            tls = self.trust.wrap_socket(self.connection, server_hostname=self.host)
+        except ssl.SSLCertVerificationError as error:
+            raise Error(_reason(error)) from error
+        except OSError as error:
+            seen = "this port speaks plaintext" if self.speaks_plaintext() else f"no TLS here: {_reason(error)}"
+            raise Error(seen) from error
+        self.connection = self.cleanup.enter_context(tls)
+        certificate: dict[str, Any] = tls.getpeercert() or {}
+        names = [name for _, name in certificate.get("subjectAltName", ())] or [self.host]
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
+        return f"{tls.version()}, certificate until {until} for {_safe(names[0], self.secrets)}{others}"
+
+    def speaks_plaintext(self) -> bool:
+        deadline = self.deadline()
+        try:
+            with _connect(self.addresses, deadline) as connection:
+                connection.sendall(b"PING\r\n")
+                return _file_until(deadline, connection).read(1) in (b"+", b"-")
+        except OSError:
+            return False
+
+    def auth(self) -> str:
+        return self.answer("+OK", "AUTH", self.generator.user, self.signed)
+
+    def ping(self) -> str:
+        return self.answer("+PONG", "PING")
+
+    def answer(self, wanted: str, *command: str) -> str:
+        """The wanted answer to a command, without its sign; any other is an Error."""
+        words = [word.encode() for word in command]
+        deadline = self.deadline()
+        try:
+            self.connection.settimeout(self.timeout)
+            self.connection.sendall(
+                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            )
+            line = _file_until(deadline, self.connection).readline(1024).decode("latin-1")
+        except OSError as error:
+            raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
+        if line == f"{wanted}\r\n":
+            return wanted[1:]
+        refusal = _safe(line[1:], self.secrets)
+        if line[:1] != "-" or not refusal:
+            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
+            raise Error(f"no answer to {command[0]}: {seen}")
+        raise Error(refusal)
+
+    def deadline(self) -> float:
+        return time.monotonic() + self.timeout
+
+    def identity(self) -> str:
+        """Ask STS whose credentials these are, which needs no permission; collect what is wrong with them.
+
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+        """
+        try:
+            environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
+            params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
+            url = _presigned_for_sts(self.signed_with, params, None, environ)
+            self.secrets += f" {_secrets_in(url)}"
+            deadline = time.monotonic() + min(self.timeout, 3.0)
+            request: _Request = ("GET", url, {}, None)
+            status, headers, body = _exchange(request, environ, deadline, through_proxy=True)
+        except Error as error:
+            raise _CannotBeAsked(f"STS cannot be asked: {error}") from error
+        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        code, message = answer.get("Code", ""), answer.get("Message", "")
+        ahead = _seconds_ahead(headers)
+        if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
+            ("Signature expired", "Signature not yet")
+        ):
+            by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
+            self.faults = [f"This machine's clock is wrong{by}: set it, or run a time service."]
+        elif code in _STS_ERRORS:
+            self.faults = [_STS_ERRORS[code]]
+        if status != 200 or not answer.get("Arn"):
+            raise Error(f"STS: {code or f'HTTP status {status}'} {message}")
+        self.arn = answer["Arn"]
+        return self.arn
+
+    def causes_of_wrongpass(self) -> tuple[list[str], list[str]]:
+        """What is certainly wrong with the token or its credentials; else what usually is, and a policy to paste."""
+        self.taken(self.identity)
+        if self.flaws or self.faults:
+            return [*self.flaws, *self.faults, *self.doubts], []
+        generator = self.generator
+        identity = self.arn.rpartition(":")[2].split("/")
+        who = (
+            f"role {identity[1]}"
+            if identity[0] == "assumed-role"
+            else self.arn or "the identity behind these credentials"
+        )
+        alias = (
+            "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
+        )
+        causes = [
+            *self.doubts,
+            f"IAM does not let {who} connect: attach the policy below to it.",
+            _USER_CAUSES[generator.service].format(generator.user),
+            *([] if _parsed_endpoint(self.host) else [alias]),
+            "A policy's condition, a permissions boundary or a service control policy forbids it.",
+            "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
+        ]
+        return causes, ["", _policy(generator, self.arn)]
+
+
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit
+
+    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
+    try:
+        parts = urlsplit(f"//{endpoint}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise malformed from None
+    if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
+        raise malformed
+    return host, 6379 if port is None else port
+
+
+def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
+    """What in AWS's own host name contradicts the arguments."""
+    found = _parsed_endpoint(host)
+    if found is None:
+        return []
+    if found.service != generator.service:
+        return [f"The endpoint is one of {found.service}: use check {found.service}."]
+    doubts = []
+    if found.serverless != generator._serverless:
+        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
+        doubts.append(f"The endpoint is {kind} --serverless.")
+    if found.name not in (None, generator.name):
+        doubts.append(f"The endpoint is that of {found.name}, but the token is signed for {generator.name}.")
+    if found.region not in (None, generator.region):
+        doubts.append(f"The endpoint is in {found.region}, but the token is signed for {generator.region}.")
+    if found.tls is False:
+        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
+    return doubts
+
+
+def _seconds_ahead(headers: HTTPMessage) -> float:
+    """How far the clock of the server that sent these is ahead of this machine's."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _policy(generator: TokenGenerator, arn: str) -> str:
+    """The policy that lets an identity log in, ready to paste.
+
+    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+    https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
+    """
+    import json
+
+    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
+    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
+    if generator.service == "memorydb":
+        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
+    else:
+        kind = "serverlesscache" if generator._serverless else "replicationgroup"
+        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
+    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
 if __name__ == "__main__":

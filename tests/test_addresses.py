@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY
-from loopback import Container
-from subject import iamcacheauth
+from support.loopback import Container
+from support.subject import iamcacheauth
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog")
 
 
@@ -63,7 +63,7 @@ def test_each_address_has_an_even_share_of_the_time(monkeypatch, container: Cont
 
     resolve_to(monkeypatch, closed_port, closed_port, closed_port)
     monkeypatch.setattr(socket, "socket", Socket)
-    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     with pytest.raises(iamcacheauth.CredentialsError, match="refused"):
         iamcacheauth.EnvironmentCredentials(container.environ)()
     assert limits == [2 / 3, 1, 2] * 3  # an attempt at a container has two seconds
@@ -77,7 +77,7 @@ def test_a_resolver_that_uses_up_all_of_the_time(monkeypatch, container: Contain
         return [(socket.AF_INET, type, 6, "", container.server_address)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with pytest.raises(iamcacheauth.CredentialsError, match=r": no complete answer in time$"):
         iamcacheauth.EnvironmentCredentials(container.environ, timeout=0.5)()
 
@@ -86,12 +86,3 @@ def test_a_name_without_addresses(monkeypatch, container: Container):
     resolve_to(monkeypatch)
     with pytest.raises(iamcacheauth.CredentialsError, match=r": the connection failed \(OSError\)$"):
         iamcacheauth.EnvironmentCredentials(container.environ)()
-
-
-def test_check_says_that_a_name_has_no_address(monkeypatch, capsys):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    resolve_to(monkeypatch)
-    command = "check elasticache my-iam-user my-cache --region us-east-1 --endpoint localhost"
-    assert iamcacheauth.main(command.split()) == 1
-    assert "the connection failed" in capsys.readouterr().out

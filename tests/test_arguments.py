@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import enum
+import string
+import types
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, clock_at
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, SESSION_TOKEN, clock_at, label
+from support.subject import iamcacheauth
 
 ConfigurationError = iamcacheauth.ConfigurationError
 SERVICES = {"cache": iamcacheauth.ElastiCacheAuth, "cluster": iamcacheauth.MemoryDBAuth}
@@ -32,21 +35,60 @@ def refusal(argument, call, *args, **kwargs):
 @pytest.mark.parametrize(
     "user",
     [
-        *(" ", "iam user", "iam-user\n", "\tiam-user", "iam\u00a0user"),
-        *("iam\u2028user", "iam\x00user", "iam\x7fuser", "iam\x85user"),
-        *("iam-user\u200b", "iam\u2060user", "\ufeffiam-user"),
+        *(
+            " ",
+            "iam user",
+            "iam-user\n",
+            "\tiam-user",
+            "iam\u00a0user",
+            "iam\x00user",
+            "iam-user\u200b",
+            "\ufeffiam-user",
+        ),
+        *(
+            "-",
+            "-user",
+            "1user",
+            "0",
+            "\u0663user",
+            "user\u0663",
+            "\u00fcser",
+            "us\u00e9r",
+            "iam-user\ud800",
+            "\U0001f980",
+        ),
+        *("iam_user", "iam.user", "user@example.com", "u+v", "user%2D", "u&Action=connect", "user*", "~user"),
+        *(".", "default.", ".iam-user", "default.1", "default.-", "default.default.u", "default..u", "defaultx.u"),
+        *("arn:aws:elasticache:us-east-1:123456789012:user:iam-user", SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}"),
     ],
+    ids=label,
 )
 def test_user(noun, user):
-    text = refusal("user", construct, noun, user=user)
-    assert text == "white space and control characters are not part of any user id; remove them"
+    assert refusal("user", construct, noun, user=user) == (
+        "the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
+    )
 
 
+@pytest.mark.parametrize("user", ["default", "Default", "DEFAULT"])
+def test_elasticaches_user_default_has_no_iam_login(user):
+    text = refusal("user", construct, "cache", user=user)
+    assert text == "ElastiCache's user 'default' cannot log in by IAM; name one of type iam"
+
+
+@pytest.mark.parametrize("user", ["default.iam-user", "DEFAULT.IAM-User", "default.u"])
+def test_only_elasticache_has_users_with_a_dot(user):
+    assert construct("cache", user=user).user == user.lower()
+    refusal("user", construct, "cluster", user=user)
+
+
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateUser.html
+# https://docs.aws.amazon.com/memorydb/latest/APIReference/API_CreateUser.html
 @every_service
-@pytest.mark.parametrize("user", ["iam-user\ud800", "\udfffiam-user"])
-def test_a_user_without_utf8_form(noun, user):
-    text = refusal("user", construct, noun, user=user)
-    assert text == "text with a UTF-8 form is wanted; this holds a lone surrogate"
+@pytest.mark.parametrize(
+    "user", ["u", "U", "u1", "u-", "u--1--", "IAM-User-01", "default-user", "defaults", "x" * 256, string.ascii_letters]
+)
+def test_users_as_aws_allows_them(noun, user):
+    assert construct(noun, user=user).user == user.lower()
 
 
 def described(value):
@@ -77,17 +119,29 @@ def test_what_is_wanted_and_what_was_given(argument, wanted, use, value):
     [
         *(" ", "-name", "1name", "my_name", "my name", "name\n", "n\u00e4me"),
         *("\u0663name", "name\ud800", "my-cache?Action=connect", "na%2Dme", "name*"),
+        *("-", "name-", "my--name", "my---name", "name--"),
     ],
+    ids=label,
 )
 def test_name(noun, name):
-    text = refusal(noun, construct, noun, name=name)
-    assert text == f"letters, digits and hyphens, starting with a letter, are wanted, like 'my-{noun}'"
+    assert refusal(noun, construct, noun, name=name) == (
+        "letters, digits and single hyphens, starting with a letter and not ending with a hyphen, are wanted,"
+        f" like 'my-{noun}'"
+    )
 
 
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_CreateReplicationGroup.html
 @every_service
-@pytest.mark.parametrize("name", ["a", "A", "a1", "a-1", "A-b-C", "a" * 40])
+@pytest.mark.parametrize("name", ["a", "A", "a1", "a-1", "A-b-C", "a" * 40, "a-" * 19 + "a0"])
 def test_names_as_aws_allows_them(noun, name):
     assert construct(noun, name=name).name == name.lower()
+
+
+def test_only_replication_groups_have_a_longest_name():
+    text = refusal("cache", construct, "cache", name="a" * 41)
+    assert text == "at most 40 characters are wanted, as AWS allows no longer name"
+    assert construct("cache", name="a" * 63, serverless=True).name == "a" * 63
+    assert construct("cluster", name="a" * 63).name == "a" * 63
 
 
 # The forms of endpoints that AWS documents, then those seen in the field.
@@ -123,7 +177,10 @@ AROUND = ["{}", "{}:6379", "rediss://{}", "rediss://{}:6379/0", "rediss://iam-us
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
     text = refusal(noun, construct, noun, name=around.format(endpoint))
-    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN; it is probably 'my-name'"
+    assert (
+        text
+        == f"the name of the {noun} is wanted, not its endpoint or ARN; it is probably 'my-name'; or use for_endpoint"
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +200,9 @@ def test_an_endpoint_is_told_from_a_name(noun, endpoint, around):
 )
 def test_an_ambiguous_endpoint_gives_no_wrong_guess(endpoint, name):
     guess = f"; it is probably {name!r}" if name else ""
-    assert refusal("cache", construct, "cache", name=endpoint).endswith(f"not its endpoint or ARN{guess}")
+    assert refusal("cache", construct, "cache", name=endpoint).endswith(
+        f"not its endpoint or ARN{guess}; or use for_endpoint"
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +214,7 @@ def test_an_ambiguous_endpoint_gives_no_wrong_guess(endpoint, name):
     ],
 )
 def test_an_arn_is_told_from_a_name(noun, arn):
-    assert refusal(noun, construct, noun, name=arn).endswith("; it is probably 'my-name'")
+    assert refusal(noun, construct, noun, name=arn).endswith("; it is probably 'my-name'; or use for_endpoint")
 
 
 @every_service
@@ -171,7 +230,7 @@ def test_an_arn_is_told_from_a_name(noun, arn):
 )
 def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
     text = refusal(noun, construct, noun, name=name)
-    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN"
+    assert text == f"the name of the {noun} is wanted, not its endpoint or ARN; or use for_endpoint"
 
 
 @every_service
@@ -189,7 +248,7 @@ def test_region(noun, region):
 
 
 @pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-@pytest.mark.parametrize("region", ["US-EAST-1", "us-east-1\n", "use1", "us-east-1a", "\udcff"])
+@pytest.mark.parametrize("region", ["US-EAST-1", "us-east-1\n.", "us east-1", "use1", "us-east-1a", "\udcff"])
 def test_region_of_the_environment(monkeypatch, variable, region):
     monkeypatch.setenv(variable, region)
     refusal(variable, construct, "cache", region=None)
@@ -215,6 +274,9 @@ def test_regions_as_aws_names_them(region):
         ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
         ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": " eu-west-1\n", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "\teu-west-2\r\n"}, "eu-west-2"),
     ],
 )
 def test_the_region_comes_from_the_environment(monkeypatch, variables, expected):
@@ -224,7 +286,9 @@ def test_the_region_comes_from_the_environment(monkeypatch, variables, expected)
     assert construct("cluster", region="us-east-1").region == "us-east-1"
 
 
-@pytest.mark.parametrize("variables", [{}, {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}])
+@pytest.mark.parametrize(
+    "variables", [{}, {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, {"AWS_REGION": " ", "AWS_DEFAULT_REGION": "\n"}]
+)
 def test_no_region_at_all(monkeypatch, variables):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
@@ -336,11 +400,93 @@ class Masked(str):
         return "****"
 
 
-def test_text_that_formats_itself_as_something_else_is_signed_as_what_it_is() -> None:
-    def token(text: type[str]) -> str:
-        credentials = iamcacheauth.StaticCredentials(text(ACCESS_KEY), text(SECRET_KEY), text(SESSION_TOKEN))
-        auth = iamcacheauth.ElastiCacheAuth(text("u"), text("c"), region=text("us-east-1"), credentials=credentials)
-        with clock_at(NOON):
-            return auth.token()
+def member(value):
+    """A member of an enum of text or numbers, whose text is its name from Python 3.11 on, and before in part."""
+    return enum.Enum("Settings", {"MEMBER": value}, type=type(value)).MEMBER
 
-    assert token(Masked) == token(str)
+
+every_kind_of_text = pytest.mark.parametrize("text", [Masked, member], ids=["masked", "enum"])
+
+
+@every_kind_of_text
+@pytest.mark.parametrize("noun", SERVICES)
+def test_text_that_formats_itself_as_something_else_is_signed_as_what_it_is(noun, text):
+    def generator(text):
+        credentials = iamcacheauth.StaticCredentials(text(ACCESS_KEY), text(SECRET_KEY), text(SESSION_TOKEN))
+        return SERVICES[noun](text("IAM-User"), text("My-Name"), region=text("us-east-1"), credentials=credentials)
+
+    plain, other = generator(str), generator(text)
+    with clock_at(NOON):
+        assert other.get_credentials() == plain.get_credentials()
+    assert repr(other) == repr(plain)
+    for value in (other.user, other.name, other.region):
+        assert type(value) is str  # clients write it as it formats itself
+
+
+@every_kind_of_text
+def test_static_credentials_hold_plain_text(text):
+    values = (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, "2026-01-02T12:00:00Z")
+    plain, other = iamcacheauth.StaticCredentials(*values), iamcacheauth.StaticCredentials(*map(text, values))
+    for attribute in ("access_key", "secret_key", "token", "expiration"):
+        assert getattr(other, attribute) == getattr(plain, attribute)
+        assert type(getattr(other, attribute)) is type(getattr(plain, attribute))
+    assert repr(other) == repr(plain)
+
+
+@every_kind_of_text
+@pytest.mark.parametrize("shape", [lambda found: found, lambda found: lambda: found], ids=["object", "callable"])
+def test_text_of_the_users_own_credentials_is_signed_as_what_it_is(text, shape):
+    keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": SESSION_TOKEN}
+    masked = types.SimpleNamespace(**{name: text(value) for name, value in keys.items()})
+    plain = iamcacheauth.StaticCredentials(**keys)
+    tokens = []
+    with clock_at(NOON):
+        for credentials in (plain, shape(masked)):
+            auth = iamcacheauth.ElastiCacheAuth("u", "c", region="us-east-1", credentials=credentials)
+            tokens.append(auth.token())
+    assert tokens[0] == tokens[1]
+
+
+@every_kind_of_text
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_text_of_a_given_environment_is_signed_as_what_it_is(text, variable):
+    variables = {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": SESSION_TOKEN,
+    }
+    found = iamcacheauth.EnvironmentCredentials({**variables, variable: text(variables[variable])})()
+    assert [type(value) for value in (found.access_key, found.secret_key, found.token)] == [str] * 3
+    assert (found.access_key, found.secret_key, found.token) == (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN)
+
+
+@every_kind_of_text
+@pytest.mark.parametrize("argument", ["service", "region", "host", "timestamp", "params"])
+def test_presign_signs_text_as_what_it_is(text, argument):
+    request = {"service": "sts", "region": "us-east-1", "host": "Example.com", "timestamp": "20260102T030405Z"}
+    params = [("Action", "connect"), ("User", "u")]
+    plain = iamcacheauth.presign(PERMANENT, params=params, **request)
+    if argument == "params":
+        params = [(text(name), text(value)) for name, value in params]
+    else:
+        request[argument] = text(request[argument])
+    assert iamcacheauth.presign(PERMANENT, params=params, **request) == plain
+
+
+def test_presign_takes_a_member_of_an_enum_for_a_number():
+    request = {"service": "s", "region": "r", "host": "h", "params": [], "timestamp": "20260102T030405Z"}
+    plain = iamcacheauth.presign(PERMANENT, expires=60, **request)
+    assert iamcacheauth.presign(PERMANENT, expires=member(60), **request) == plain
+
+
+@every_kind_of_text
+def test_the_steps_take_text_as_what_it_is(text):
+    scope = ("20260102", "us-east-1", "s")
+    for step, *values in (
+        (iamcacheauth.uri_encode, "a b"),
+        (iamcacheauth.string_to_sign, "20260102T030405Z", "/".join((*scope, "aws4_request")), "GET"),
+        (iamcacheauth.signing_key, SECRET_KEY, *scope),
+        (lambda host, value: iamcacheauth.canonical_request(host, [("a", value)]), "Example.com:443", "b"),
+    ):
+        assert step(*map(text, values)) == step(*values)

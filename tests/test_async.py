@@ -9,15 +9,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY, TEMPORARY, read
-from loopback import silence
-from subject import iamcacheauth
-from waiting import Caller, interruption_at, wait_until
+from support.examples import ACCESS_KEY, SECRET_KEY, TEMPORARY, read
+from support.loopback import silence
+from support.subject import iamcacheauth
+from support.waiting import Caller, interruption_at, wait_until
 
 CredentialsError = iamcacheauth.CredentialsError
 RefreshingCredentials = iamcacheauth.RefreshingCredentials
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 

@@ -16,9 +16,9 @@ import time
 from urllib.parse import parse_qsl, unquote
 
 import pytest
-from checking import ROLE, SESSION, CallerIdentity, comparable
-from examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
-from loopback import (
+from support.checking import ROLE, SESSION, CallerIdentity, comparable
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
+from support.loopback import (
     AUTHORITY,
     CA_FILE,
     Container,
@@ -30,11 +30,11 @@ from loopback import (
     silence,
     sts_error,
 )
-from subject import iamcacheauth
-from waiting import PATIENCE
+from support.subject import iamcacheauth
+from support.waiting import PATIENCE
 
-pytest_plugins = ["source_fixtures"]
-pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
+pytest_plugins = ["support.source_fixtures"]
+pytestmark = [pytest.mark.commands, pytest.mark.usefixtures("watchdog", "resolver")]
 
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 ENDPOINT = "master.my-cache.abc123.use1.cache.amazonaws.com"
@@ -206,11 +206,11 @@ token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region u
 
 def test_no_credentials(check):
     expected = """\
-credentials FAILED      0.1 ms  no credentials: none of AWS_ACCESS_KEY_ID,
-                                AWS_WEB_IDENTITY_TOKEN_FILE,
+credentials FAILED      0.1 ms  EC2 instance metadata: no credentials: none of
+                                AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE,
                                 AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and
                                 AWS_CONTAINER_CREDENTIALS_FULL_URI is set, and
-                                AWS_EC2_METADATA_DISABLED rules out EC2 instance metadata
+                                AWS_EC2_METADATA_DISABLED rules this out
 
 To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 """
@@ -218,10 +218,10 @@ To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
 
 
 def test_each_step_is_timed(capsys, monkeypatch):
-    monkeypatch.setattr(iamcacheauth.time, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
     arguments = ["check", "elasticache", "me", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
     assert iamcacheauth.main(arguments) == 1
-    assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  no credentials: ")
+    assert capsys.readouterr().out.startswith("credentials FAILED   1000.0 ms  EC2 instance metadata: no credentials: ")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"},
             """\
 container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI):
-                                Connection refused
+                                127.0.0.1:1: Connection refused
 """,
         ),
     ],
@@ -261,7 +261,7 @@ credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_AC
 token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
   warning: A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as
            well.
-connect     FAILED      0.1 ms  nowhere.example: the name does not resolve
+connect     FAILED      0.1 ms  nowhere.example: the host name does not resolve
 
 What may have caused this, the most likely first:
 1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
@@ -334,7 +334,7 @@ def warnings(check, monkeypatch):
         else:
             arguments = []
         output = check(endpoint, *arguments, service=service, **options)
-        assert f"{unbracketed(endpoint)}: the name does not resolve" in " ".join(output.split())
+        assert f"{unbracketed(endpoint)}: the host name does not resolve" in " ".join(output.split())
         lines = re.findall("^  warning: (.*(?:\n           .*)*)", output, re.MULTILINE)
         return [" ".join(line.split()) for line in lines]
 
@@ -394,7 +394,7 @@ def test_an_endpoint_of_a_cache_without_tls(warnings, service, endpoint):
             [
                 "The endpoint is of a serverless cache: add --serverless.",
                 "The endpoint is that of other-cache, but the token is signed for my-cache.",
-                "The endpoint is in euw2, but the token is signed for us-east-1, which is use1.",
+                "The endpoint is in eu-west-2, but the token is signed for us-east-1.",
             ],
         ),
     ],
@@ -410,8 +410,8 @@ def test_an_endpoint_that_does_not_fit(warnings, service, endpoint, expected):
 def test_another_caches_endpoint(warnings, service, endpoint, other):
     renamed = endpoint.replace("my-cache", other).replace("My-Cache", other)
     found = [warning for warning in warnings(renamed, service) if warning != NO_TLS_FORM]
-    # The node of a cache without TLS does not tell its name for sure.
-    unsure = re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
+    # The node of an ElastiCache cache without TLS does not tell its name for sure.
+    unsure = service == "elasticache" and re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
     assert found == ([] if unsure else [f"The endpoint is that of {other}, but the token is signed for my-cache."])
 
 
@@ -454,7 +454,7 @@ def test_region_codes(warnings, region, code):
     endpoint = f"master.my-cache.abc123.{code}.cache.{suffix}"
     assert warnings(endpoint, region=region) == []
     assert warnings(endpoint, region="eu-west-2") == [
-        f"The endpoint is in {code}, but the token is signed for eu-west-2, which is euw2."
+        f"The endpoint is in {region}, but the token is signed for eu-west-2."
     ]
     cluster = f"clustercfg.my-cache.abc123.memorydb.{region}.{suffix}"
     assert warnings(cluster, "memorydb", region=region) == []
@@ -475,7 +475,7 @@ NO_ANSWER = f"""{MAY_HAVE_CAUSED_THIS}\
 def test_a_name_that_does_not_resolve(check, endpoint):
     host = endpoint.partition(":")[0]
     expected = f"""{SIGNED}\
-connect     FAILED      0.1 ms  {host}: the name does not resolve
+connect     FAILED      0.1 ms  {host}: the host name does not resolve
 {MAY_HAVE_CAUSED_THIS}\
 1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
    console.
@@ -487,7 +487,7 @@ connect     FAILED      0.1 ms  {host}: the name does not resolve
 
 def test_a_name_that_cannot_exist(check):
     host = f"{'long' * 16}.example"
-    assert f"{host}:\n{' ' * 32}the name does not resolve\n" in check(host)
+    assert f"{host}:\n{' ' * 32}the host name does not resolve\n" in check(host)
 
 
 def test_nothing_listens(check):
@@ -495,7 +495,7 @@ def test_nothing_listens(check):
         bound.bind(("127.0.0.1", 0))
         output = check(f"127.0.0.1:{bound.getsockname()[1]}")
     expected = f"""{SIGNED}\
-connect     FAILED      0.1 ms  127.0.0.1 port 6379: connection refused
+connect     FAILED      0.1 ms  127.0.0.1 port 6379: Connection refused
 
 Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
 and 6380.
@@ -721,7 +721,7 @@ def test_a_server_that_repeats_the_token(cache, check):
 
     cache.tls(repeat)
     expected = f"""{SECURED}\
-auth        FAILED      0.1 ms  ERR nobody knows X-Amz-Security-Token=…
+auth        FAILED      0.1 ms  ERR nobody knows X-Amz-Security-…
 
 The server does not take this AUTH, and says why.
 """.replace("AKIA…MPLE, permanent", "ASIA…MPLE, temporary")
@@ -1092,7 +1092,8 @@ def test_an_endpoint_for_the_name(capsys):
     assert iamcacheauth.main(arguments) == 2
     assert capsys.readouterr() == (
         "",
-        "iamcacheauth: cache: the name of the cache is wanted, not its endpoint or ARN; it is probably 'my-cache'\n",
+        "iamcacheauth: cache: the name of the cache is wanted, not its endpoint or ARN; it is probably 'my-cache'; "
+        "or use for_endpoint\n",
     )
 
 
@@ -1102,3 +1103,12 @@ def test_interrupted(cache, check, capsys, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", interrupt)
     assert check("localhost", status=130) == SIGNED
+
+
+def test_a_name_without_addresses(monkeypatch, capsys):
+    for variable, value in KEYS.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    arguments = ["check", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1", "--endpoint", "localhost"]
+    assert iamcacheauth.main(arguments) == 1
+    assert "the connection failed" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -10,8 +11,12 @@ import subprocess
 import sys
 
 import pytest
-from examples import NOON, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import NOON, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
+
+pytestmark = pytest.mark.commands
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": TEMPORARY.access_key,
@@ -255,11 +260,15 @@ def test_errors_of_a_process(arguments, variables, status, encoding):
     assert_one_line(process.stderr.decode(encoding).replace("\r\n", "\n"))
 
 
-def test_a_token_is_ascii_whatever_the_user_and_the_encoding():
-    arguments = ["token", "memorydb", "üser", "my-cluster", "--region", "eu-west-1"]
+def test_a_user_that_cannot_be_one_is_not_repeated():
+    """It may be a password, or a key."""
+    arguments = ["token", "memorydb", "hünter2", "my-cluster", "--region", "eu-west-1"]
     process = run(*arguments, flags=["-X", "utf8"], PYTHONIOENCODING="ascii", **KEYS)
-    assert (process.returncode, process.stderr) == (0, b"")
-    assert read(process.stdout.decode("ascii").strip())[1]["User"] == "üser"
+    assert (process.returncode, process.stdout) == (2, b"")
+    assert process.stderr == (
+        b"iamcacheauth: user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like"
+        b" 'my-iam-user'\n"
+    )
 
 
 def shell(redirection, arguments=ELASTICACHE):
@@ -336,3 +345,13 @@ def test_main_fails_if_its_output_goes_nowhere(capsys, keys, monkeypatch, stdout
     assert iamcacheauth.main(list(ELASTICACHE)) == 1
     assert says in capsys.readouterr().err
     assert sys.stdout is None  # so that the interpreter leaves it alone when it exits
+
+
+@given(st.text(min_size=4), st.integers(0, 5))
+def test_no_secret_shows_in_a_refusal(secret, place):
+    arguments = ["token", "elasticache", "u", "c!", "--region", "us-east-1"]
+    arguments[place] = f"{secret}hunter2{secret}\n"
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        assert iamcacheauth.main(arguments) == 2
+    assert "hunter2" not in output.getvalue().lower()

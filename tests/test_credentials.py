@@ -14,8 +14,9 @@ import types
 import typing
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
-from subject import iamcacheauth
+from support.copies import every_copy
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.subject import iamcacheauth
 
 CredentialsError = iamcacheauth.CredentialsError
 StaticCredentials = iamcacheauth.StaticCredentials
@@ -81,6 +82,10 @@ SHAPES = {
     "refreshing": iamcacheauth.RefreshingCredentials(lambda: TEMPORARY),
     "function that gives a plain object": lambda: Frozen(*KEYS),
 }
+
+
+def attributes(credentials):
+    return credentials.access_key, credentials.secret_key, credentials.token, credentials.expiration
 
 
 def generator(credentials=None):
@@ -269,13 +274,39 @@ def test_static_credentials_show_neither_secret_nor_whole_access_key(credentials
     assert repr(credentials) == str(credentials) == f"{credentials}" == shown
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])
+@pytest.mark.parametrize("attribute", ["access_key", "secret_key", "token", "expiration", "other"])
+def test_static_credentials_cannot_be_changed(attribute):
+    credentials = StaticCredentials(*KEYS, NOON)
+    shown, values = repr(credentials), attributes(credentials)
+    with pytest.raises(AttributeError, match=r"^StaticCredentials cannot be changed: make new ones$"):
+        setattr(credentials, attribute, "changed")
+    with pytest.raises((AttributeError, TypeError)):
+        delattr(credentials, attribute)
+    assert (repr(credentials), attributes(credentials)) == (shown, values)
+
+
+@pytest.mark.parametrize("argument", ["access_key", "secret_key", "token", "expiration"])
+def test_refused_values_leave_nothing_half_made(argument):
+    """Tracebacks with local variables, as error trackers and pytest make them, take the repr of each."""
+    given = dict(zip(("access_key", "secret_key", "token", "expiration"), (*KEYS, NOON)))
+    with pytest.raises(iamcacheauth.ConfigurationError) as caught:
+        StaticCredentials(**{**given, argument: "a b"})
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert len(frames) > 1
+    for frame in frames:
+        for value in frame.f_locals.values():
+            assert not isinstance(value, StaticCredentials)
+    traceback.TracebackException(type(caught.value), caught.value, caught.value.__traceback__, capture_locals=True)
+
+
+@every_copy
 def test_static_credentials_travel(copied):
     original = StaticCredentials(*KEYS, NOON)
     twin = copied(original)
     assert type(twin) is StaticCredentials
-    for attribute in ("access_key", "secret_key", "token", "expiration"):
-        assert getattr(twin, attribute) == getattr(original, attribute)
+    assert attributes(twin) == attributes(original)
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        twin.token = None
 
 
 STATIC = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_SESSION_TOKEN": KEYS[2]}
@@ -284,10 +315,6 @@ STATIC = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1], "AWS_S
 def set_environment(monkeypatch, variables):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-
-
-def attributes(credentials):
-    return credentials.access_key, credentials.secret_key, credentials.token, credentials.expiration
 
 
 def test_static_keys_of_the_environment(monkeypatch):
@@ -336,18 +363,41 @@ def test_the_environment_is_read_at_every_call(monkeypatch):
         assert auth.token()
 
 
+@pytest.mark.parametrize("variable", [*STATIC, "AWS_CREDENTIAL_EXPIRATION"])
+def test_blanks_around_settings_are_no_part_of_them(monkeypatch, variable):
+    variables = {**STATIC, "AWS_CREDENTIAL_EXPIRATION": "2026-01-02T12:30:00Z"}
+    set_environment(monkeypatch, {**variables, variable: f" {variables[variable]}\r\n"})
+    with clock_at(NOON):
+        assert attributes(iamcacheauth.EnvironmentCredentials()()) == (*KEYS, NOON + 1800)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [
+        ({"AWS_SECURITY_TOKEN": "old"}, "old"),
+        ({"AWS_SECURITY_TOKEN": "old", "AWS_SESSION_TOKEN": ""}, "old"),
+        ({"AWS_SECURITY_TOKEN": "old", "AWS_SESSION_TOKEN": "new"}, "new"),
+        ({"AWS_SECURITY_TOKEN": ""}, None),
+    ],
+)
+def test_a_session_token_by_its_old_name(tokens, found):
+    keys = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]}
+    assert iamcacheauth.EnvironmentCredentials({**keys, **tokens})().token == found
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
 @pytest.mark.parametrize("empty", ["AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION"])
-def test_empty_means_unset(monkeypatch, empty):
-    set_environment(monkeypatch, {**STATIC, empty: ""})
+def test_empty_means_unset(monkeypatch, empty, blank):
+    set_environment(monkeypatch, {**STATIC, empty: blank})
     found = iamcacheauth.EnvironmentCredentials()()
     assert found.token == (None if empty == "AWS_SESSION_TOKEN" else SESSION_TOKEN)
     assert found.expiration is None
 
 
 @pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-@pytest.mark.parametrize("how", ["empty", "unset"])
+@pytest.mark.parametrize("how", ["empty", "blank", "unset"])
 def test_half_of_the_static_keys(monkeypatch, missing, how):
-    set_environment(monkeypatch, {**STATIC, missing: ""})
+    set_environment(monkeypatch, {**STATIC, missing: " " if how == "blank" else ""})
     if how == "unset":
         monkeypatch.delenv(missing)
     with pytest.raises(CredentialsError, match=f"{missing} is not set"):
@@ -365,7 +415,7 @@ def test_no_credentials_at_all():
 
 
 @pytest.mark.parametrize("variable", [*STATIC, "AWS_CREDENTIAL_EXPIRATION"])
-@pytest.mark.parametrize("value", ["hunter2\n", "hunter 2", "hünter2", "\udcff"])
+@pytest.mark.parametrize("value", ["hunter\n2", "hunter 2", "hünter2", "\udcff"])
 def test_malformed_static_keys_are_named_but_not_shown(monkeypatch, variable, value):
     set_environment(monkeypatch, {**STATIC, variable: value})
     with pytest.raises(CredentialsError, match=f"{variable}: ") as caught:

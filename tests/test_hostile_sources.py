@@ -20,10 +20,10 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
-from examples import label
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import (
+from support.examples import label
+from support.loopback import (
     CA_FILE,
     ROLE_ARN,
     Container,
@@ -40,12 +40,12 @@ from loopback import (
     sts_error,
     told,
 )
-from subject import iamcacheauth
-from waiting import PATIENCE, Caller
+from support.subject import iamcacheauth
+from support.waiting import PATIENCE, Caller
 
 CredentialsError = iamcacheauth.CredentialsError
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_pauses")
 
 FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -71,7 +71,7 @@ def operation(request):
 @pytest.fixture
 def no_pauses(monkeypatch):
     """Those between two attempts are test_sources.py's business."""
-    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 def refused(provider, secrets=()):

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, SECRET_KEY
+from support.subject import iamcacheauth
 
 # None of the allowed modules pulls in any of these; a Python in which one does would be worth knowing about.
 EXPENSIVE = {

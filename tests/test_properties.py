@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import io
 import re
 import string
 import sys
@@ -13,10 +12,10 @@ import types
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, NOON, PERMANENT, SECRET_KEY, clock_at, read
+from support.subject import iamcacheauth
 
 StaticCredentials = iamcacheauth.StaticCredentials
 
@@ -24,16 +23,18 @@ any_text = st.text()  # without lone surrogates
 visible = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 keys = st.text(visible, min_size=1, max_size=64)
 session_tokens = st.none() | st.text(visible, min_size=1, max_size=500)
-letters_digits_hyphens = string.ascii_letters + string.digits + "-"
-names = st.from_regex("[a-zA-Z][a-zA-Z0-9-]{0,39}", fullmatch=True)
-users = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40)
+names = st.from_regex("[a-zA-Z][a-zA-Z0-9]{0,4}(-[a-zA-Z0-9]{1,4}){0,7}", fullmatch=True)  # 40 characters at most
+memorydb_users = st.from_regex("[a-zA-Z][a-zA-Z0-9-]{0,39}", fullmatch=True)
+elasticache_users = st.from_regex(r"(default\.)?[a-zA-Z][a-zA-Z0-9-]{0,39}", fullmatch=True).filter(
+    lambda user: user.lower() != "default"
+)
 regions = st.sampled_from(["us-east-1", "eu-west-3", "ap-southeast-7", "us-gov-west-1", "us-isob-east-1", "cn-north-1"])
 times = st.integers(1420070400, 4102444799)  # 2015 to 2099
 timestamps = times.map(
     lambda epoch: datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
 )
-own_params = {"Algorithm", "Credential", "Date", "Expires", "Security-Token", "Signature", "SignedHeaders"}
-param_names = any_text.filter(lambda name: name.replace("X-Amz-", "") not in own_params)
+own_params = {"algorithm", "credential", "date", "expires", "security-token", "signature", "signedheaders"}
+param_names = any_text.filter(lambda name: name.lower().replace("x-amz-", "") not in own_params)
 param_lists = st.lists(st.tuples(param_names, any_text), max_size=6)
 credentials_objects = st.builds(StaticCredentials, keys, keys, session_tokens)
 
@@ -58,7 +59,7 @@ def test_uri_encode_refuses_lone_surrogates(before, surrogate, after):
         iamcacheauth.uri_encode(before + surrogate + after)
 
 
-@given(users, names, regions, st.booleans(), credentials_objects, times)
+@given(elasticache_users, names, regions, st.booleans(), credentials_objects, times)
 def test_a_token_gives_back_what_went_in(user, name, region, serverless, credentials, now):
     auth = iamcacheauth.ElastiCacheAuth(user, name, region=region, serverless=serverless, credentials=credentials)
     with clock_at(now):
@@ -112,19 +113,43 @@ def test_the_order_of_params_does_not_matter(params, random):
     assert signature(one) == signature(other)
 
 
-@given(st.text(letters_digits_hyphens + ".", min_size=1), names, st.randoms(use_true_random=False))
-def test_the_case_of_names_does_not_matter(user, name, random):
+@given(elasticache_users, memorydb_users, names, st.randoms(use_true_random=False))
+def test_the_case_of_names_does_not_matter(elasticache_user, memorydb_user, name, random):
     def rewritten(text):
         return "".join(random.choice([character.lower(), character.upper()]) for character in text)
 
     with clock_at(NOON):
-        for service, other_user in (
-            (iamcacheauth.ElastiCacheAuth, rewritten(user)),
-            (iamcacheauth.MemoryDBAuth, user),
+        for service, user in (
+            (iamcacheauth.ElastiCacheAuth, elasticache_user),
+            (iamcacheauth.MemoryDBAuth, memorydb_user),
         ):
             auth = service(user, name, region="us-east-1", credentials=PERMANENT)
-            other = service(other_user, rewritten(name), region="us-east-1", credentials=PERMANENT)
+            other = service(rewritten(user), rewritten(name), region="us-east-1", credentials=PERMANENT)
             assert other.get_credentials() == auth.get_credentials()
+
+
+# Texts that are users and names more often than any text is, and often nearly.
+parts = st.text(string.ascii_letters[:4] + "01-.\n\u0663\u00fc", max_size=8) | st.sampled_from(["default", "default."])
+nearly_names = st.lists(parts, max_size=3).map("".join) | any_text
+
+
+@pytest.mark.parametrize(
+    ("argument", "service", "pattern"),
+    [
+        ("user", iamcacheauth.ElastiCacheAuth, r"(?!default\Z)(default\.)?[a-z][a-z0-9-]*"),
+        ("user", iamcacheauth.MemoryDBAuth, "[a-z][a-z0-9-]*"),
+        ("cache", iamcacheauth.ElastiCacheAuth, r"(?=.{1,40}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*"),
+        ("cluster", iamcacheauth.MemoryDBAuth, "[a-z][a-z0-9]*(-[a-z0-9]+)*"),
+    ],
+)
+@given(text=nearly_names)
+def test_users_and_names_are_what_aws_allows_and_nothing_else(argument, service, pattern, text):
+    given_names = {"user": "u", "cluster" if service is iamcacheauth.MemoryDBAuth else "cache": "c", argument: text}
+    allowed = re.fullmatch(pattern, text, re.IGNORECASE | re.ASCII)
+    refused = pytest.raises(iamcacheauth.ConfigurationError, match=f"^{argument}: ")
+    with contextlib.nullcontext() if allowed else refused:
+        auth = service(**given_names, region="us-east-1", credentials=PERMANENT)
+        assert (auth.user if argument == "user" else auth.name) == text.lower()
 
 
 anything = st.text(st.characters(exclude_categories=())) | st.binary() | st.integers() | st.floats() | st.none()
@@ -140,7 +165,7 @@ def test_any_argument_is_accepted_or_refused_in_one_line(argument, value):
         else:
             auth = iamcacheauth.ElastiCacheAuth(**arguments, credentials=PERMANENT)
             assert read(auth.token())[0] == auth.name
-            assert re.fullmatch("[a-z][a-z0-9-]*", auth.name)
+            assert re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", auth.name)
     except iamcacheauth.ConfigurationError as error:
         assert str(error).partition(":")[0] in (argument, "region")
         assert str(error).isprintable()
@@ -196,7 +221,8 @@ WRONG_USES = [
     lambda s: StaticCredentials(s, f"{s}\n", s),
     lambda s: StaticCredentials(s, s, f"{s}\n"),
     lambda s: StaticCredentials(ACCESS_KEY, s, s, s),
-    lambda s: iamcacheauth.ElastiCacheAuth(f"{s}\n", "c", region="us-east-1"),
+    lambda s: iamcacheauth.ElastiCacheAuth(f"{s}+", "c", region="us-east-1"),
+    lambda s: iamcacheauth.MemoryDBAuth(f"{s}\n", "c", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}!", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}:{s}", region="us-east-1"),
     lambda s: iamcacheauth.ElastiCacheAuth("u", f"{s}/", region="us-east-1"),
@@ -218,7 +244,7 @@ WRONG_USES = [
     lambda s: signing_with(iamcacheauth.RefreshingCredentials(lambda: (s, s, s))),
     lambda s: signing_with(iamcacheauth.EnvironmentCredentials({"AWS_SECRET_ACCESS_KEY": s})),
     lambda s: signing_with(
-        iamcacheauth.EnvironmentCredentials({"AWS_SECRET_ACCESS_KEY": f"{s}\n", "AWS_ACCESS_KEY_ID": s})
+        iamcacheauth.EnvironmentCredentials({"AWS_SECRET_ACCESS_KEY": f"{s}\n{s}", "AWS_ACCESS_KEY_ID": s})
     ),
     lambda s: signing_with(
         iamcacheauth.EnvironmentCredentials(
@@ -263,13 +289,3 @@ def test_no_secret_shows_in_an_error(use, secret):
     error = caught.value
     assert not shown_in(f"{error} {error!r}")
     assert not shown_in("".join(traceback.format_exception(type(error), error, error.__traceback__)))
-
-
-@given(secrets, st.integers(0, 5))
-def test_no_secret_shows_on_the_command_line(secret, place):
-    arguments = ["token", "elasticache", "u", "c!", "--region", "us-east-1"]
-    arguments[place] = f"{secret}\n"
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        assert iamcacheauth.main(arguments) == 2
-    assert not shown_in(output.getvalue())

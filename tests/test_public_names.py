@@ -6,21 +6,24 @@ import inspect
 import sys
 
 import pytest
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 SIGNATURES = {
     "ElastiCacheAuth": "(user, cache, *, region=None, serverless=False, credentials=None)",
     "MemoryDBAuth": "(user, cluster, *, region=None, credentials=None)",
     "StaticCredentials": "(access_key, secret_key, token=None, expiration=None)",
     "RefreshingCredentials": "(fetch, *, timeout=5.0)",
-    "EnvironmentCredentials": "(environ=None, *, timeout=5.0)",
+    "EnvironmentCredentials": "(environ=None, *, region=None, timeout=5.0)",
+    "AssumedRole": "(role_arn, *, session_name=None, external_id=None, duration=3600, region=None, credentials=None,"
+    " timeout=5.0)",
+    "for_endpoint": "(user, endpoint, *, region=None, credentials=None)",
     "uri_encode": "(text)",
+    "with_lifetime": "(connection_class, *, seconds=39600)",
     "canonical_query": "(params)",
     "canonical_request": "(host, params)",
     "string_to_sign": "(timestamp, scope, canonical_request)",
     "signing_key": "(secret_key, date, region, service)",
     "presign": "(credentials, *, service, region, host, params, timestamp, expires=900)",
-    "main": "(argv=None)",
 }
 CLASSES = {"ConfigurationError", "Credentials", "CredentialsError", "Error", "TokenGenerator"}
 
@@ -33,8 +36,16 @@ def signature(function):
 
 
 def test_all():
-    assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES})
+    """Also where the commands were cut off: main is there and listed, or neither."""
+    command_line = {"main"} & {*vars(iamcacheauth)}
+    assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES, *command_line})
     assert all(hasattr(iamcacheauth, name) for name in iamcacheauth.__all__)
+
+
+@pytest.mark.commands
+def test_the_command_line_is_there():
+    assert signature(iamcacheauth.main) == "(argv=None)"
+    assert "main" in iamcacheauth.__all__
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

@@ -3,81 +3,100 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 
 import pytest
-from examples import NOON, TEMPORARY, clock_at
-from subject import iamcacheauth
+from support.subject import iamcacheauth
+from support.waiting import PATIENCE, Caller, Fetch, at_line, wait_until
 
 HOUR = 3600.0
 
-
-class Fetch:
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self) -> object:
-        self.calls += 1
-        secrets = (TEMPORARY.access_key, TEMPORARY.secret_key, TEMPORARY.token)
-        return iamcacheauth.StaticCredentials(*secrets, expiration=NOON + HOUR)
+pytest_plugins = ["support.source_fixtures"]
+pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 
-@pytest.fixture
-def fetch() -> Fetch:
-    return Fetch()
+def token(provider):
+    return iamcacheauth.MemoryDBAuth("user", "cluster", region="us-east-1", credentials=provider).token()
 
 
-@pytest.fixture
-def provider(fetch: Fetch) -> object:
-    provider = iamcacheauth.RefreshingCredentials(fetch)
-    with clock_at(NOON):
-        provider()
-    return provider
+def token_async(provider):
+    auth = iamcacheauth.MemoryDBAuth("user", "cluster", region="us-east-1", credentials=provider)
+    return asyncio.run(auth.token_async())
 
 
-def test_a_renewal_that_ended_before_ours_began_serves_us_too(provider, fetch):
-    for now in (NOON, NOON + HOUR - 900):  # up to the moment at which it is to be renewed
-        with clock_at(now):
-            provider._fetch()
-    assert fetch.calls == 1
+either_way = pytest.mark.parametrize("ask", [token, token_async])
 
 
-def test_a_renewal_that_began_after_we_looked_lets_us_go_on_with_what_there_is(provider, fetch):
-    with clock_at(NOON + HOUR - 60):
-        provider._renewals[os.getpid()] = provider._new_renewal()
-        assert asyncio.run(provider._fetch_async()).expiration == NOON + HOUR
+def meetings(clock, age, ask, prepare=lambda fetch: None):
+    """For each line of the module that a caller runs: another one asks there, goes as far as it can, and waits at most.
+
+    Yields the fetch and both callers' tokens, for every line anew.
+    """
+    for line in range(1000):
+        fetch = Fetch()
+        provider = iamcacheauth.RefreshingCredentials(fetch, timeout=PATIENCE)
+        if age is not None:
+            token(provider)
+            clock.now += age
+        prepare(fetch)
+        others = []
+
+        def another(provider=provider, others=others):
+            others.append(Caller(lambda: token(provider)))
+            wait_until(lambda: others[0].is_waiting() or not others[0].is_alive())
+
+        with at_line(line, another):
+            ours = ask(provider)
+        if not others:
+            assert line > 10
+            return  # there are not so many lines
+        fetch.may_end.set()
+        yield fetch, ours, others[0].result()
 
 
-def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(provider, fetch, monkeypatch):
-    def interrupted(_: threading.Thread) -> None:
-        raise KeyboardInterrupt
+@either_way
+def test_whoever_comes_in_between_shares_the_first_fetch(clock, ask):
+    for fetch, ours, others in meetings(clock, None, ask):
+        assert "Credential=key-1%2F" in ours and "Credential=key-1%2F" in others
+        assert fetch.calls == 1
 
-    with clock_at(NOON + HOUR + 60):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(threading.Thread, "start", interrupted)
-            asyncio.run(provider._fetch_async())
-        assert not provider._renewals
+
+@either_way
+def test_whoever_comes_in_between_shares_the_fetch_after_they_expired(clock, ask):
+    for fetch, ours, others in meetings(clock, HOUR, ask):
+        assert "Credential=key-2%2F" in ours and "Credential=key-2%2F" in others
+        assert fetch.calls == 2
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(fetch, monkeypatch):
+    provider = iamcacheauth.RefreshingCredentials(fetch, timeout=PATIENCE)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", interrupted)
+        token_async(provider)
+    assert "Credential=key-1%2F" in token(provider)
 
 
 def test_an_interruption_after_the_thread_began_is_no_error_in_the_thread(fetch, monkeypatch):
     threads = []
     start = threading.Thread.start
 
-    def interrupted(thread: threading.Thread) -> None:
+    def start_and_be_interrupted(thread):
         start(thread)
         threads.append(thread)
         raise KeyboardInterrupt
 
-    may_end = threading.Event()
-    errors: list[object] = []
+    errors = []
     monkeypatch.setattr(threading, "excepthook", errors.append)
-    provider = iamcacheauth.RefreshingCredentials(lambda: may_end.wait(30) and fetch())
-    with clock_at(NOON):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(threading.Thread, "start", interrupted)
-            asyncio.run(provider._fetch_async())
-        may_end.set()
-        threads[0].join()
-        assert provider().expiration == NOON + HOUR
+    fetch.hold()
+    provider = iamcacheauth.RefreshingCredentials(fetch, timeout=PATIENCE)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", start_and_be_interrupted)
+        token_async(provider)
+    fetch.may_end.set()
+    threads[0].join(PATIENCE)
+    assert token(provider)
     assert not errors

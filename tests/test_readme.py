@@ -8,17 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from examples import ACCESS_KEY, SECRET_KEY
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, SECRET_KEY
+from support.readme import README, blocks
+from support.subject import iamcacheauth
 
 MODULE = Path(iamcacheauth.__file__)
-README = Path(__file__).resolve().parents[1] / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="a vendored copy comes without the README")
-
-
-def blocks(language: str, containing: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [block for block in found if containing in block]
 
 
 def run(command: str, folder: Path) -> str:
@@ -31,6 +26,7 @@ def run(command: str, folder: Path) -> str:
     return subprocess.run(["sh", "-ec", command], cwd=folder, env=environment, check=True, stdout=-1, text=True).stdout
 
 
+@pytest.mark.commands
 def test_the_first_command_prints_a_token(tmp_path: Path) -> None:
     (command,) = blocks("sh", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE")
     assert command.count("\n") == 1

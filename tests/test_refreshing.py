@@ -14,15 +14,15 @@ import types
 import typing
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, label
-from loopback import told
-from subject import iamcacheauth
-from waiting import Caller, interruption_at, wait_until
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, SESSION_TOKEN, label
+from support.loopback import told
+from support.subject import iamcacheauth
+from support.waiting import Caller, interruption_at, wait_until
 
 CredentialsError = iamcacheauth.CredentialsError
 RefreshingCredentials = iamcacheauth.RefreshingCredentials
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 
@@ -355,13 +355,13 @@ def test_an_interruption_anywhere_leaves_nobody_hanging(fetch, clock, expired):
 # --- fork ---
 
 FORK = """
-import os, sys, threading
+import os, sys, threading, time
 sys.path.insert(0, {tests!r})
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 parent = os.getpid()
-now = [iamcacheauth.time.time()]
-iamcacheauth.time.time = lambda: now[0]
+now = [time.time()]
+time.time = lambda: now[0]
 begun, may_end = threading.Event(), threading.Event()
 lifetimes = {lifetimes}
 

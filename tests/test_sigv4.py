@@ -8,8 +8,8 @@ import os
 import string
 
 import pytest
-from examples import ACCESS_KEY, PERMANENT, SECRET_KEY, TEMPORARY, read
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, PERMANENT, SECRET_KEY, TEMPORARY, read
+from support.subject import iamcacheauth
 
 canonical_query = iamcacheauth.canonical_query
 canonical_request = iamcacheauth.canonical_request
@@ -212,7 +212,7 @@ def signed_step_by_step(credentials, params, *, expires="900"):
         pytest.param([], id="none"),
         pytest.param([("z", "1"), ("a", ""), ("z", "0"), ("é", "🦀")], id="unsorted, repeated, empty, UTF-8"),
         pytest.param([("a", f"&X-Amz-Date={TIMESTAMP}")], id="a value that looks like a parameter"),
-        pytest.param([("x-amz-date", TIMESTAMP)], id="a name in other case"),
+        pytest.param([("X-Amz-Dat", "1"), ("x-amz-dates", "2"), ("X-Amz-", "3")], id="names like presign's own"),
     ],
 )
 def test_presign_is_its_steps(credentials, params):
@@ -282,12 +282,13 @@ def test_presign_says_what_is_wanted(argument, value):
     assert str(caught.value) == f"{argument}: {WANTED[argument]}"
 
 
+@pytest.mark.parametrize("capitals", [str, str.lower, str.upper, str.swapcase, str.capitalize])
 @pytest.mark.parametrize(
     "name", ["Algorithm", "Credential", "Date", "Expires", "Security-Token", "Signature", "SignedHeaders"]
 )
-def test_presign_adds_its_own_parameters_itself(name):
+def test_presign_adds_its_own_parameters_itself(name, capitals):
     with pytest.raises(iamcacheauth.ConfigurationError) as caught:
-        presign(PERMANENT, params=[("a", "b"), (f"X-Amz-{name}", "x")], **REQUEST)
+        presign(PERMANENT, params=[("a", "b"), (capitals(f"X-Amz-{name}"), "x")], **REQUEST)
     assert str(caught.value) == f"params: X-Amz-{name} is presign's own to add; leave it out"
 
 

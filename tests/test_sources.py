@@ -1,6 +1,6 @@
 """Where the environment's credentials come from: each source as its platform sets it up, and the order among them.
 
-The servers of loopback.py refuse whatever the real ones would; that they do comes first.
+The servers of support/loopback.py refuse whatever the real ones would; that they do comes first.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import json
 import os
 import re
 import ssl
+import time
 from pathlib import Path
 
 import pytest
-from examples import ACCESS_KEY, NOON, SECRET_KEY, read
-from loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
-from namespace import run_pytest_in_namespace
-from subject import iamcacheauth
-from waiting import Caller
+from support.examples import ACCESS_KEY, NOON, SECRET_KEY, read
+from support.loopback import CA_FILE, ROLE_ARN, Container, Imds, Server, Sts, iso8601, late, reply, silence, sts_error
+from support.namespace import run_pytest_in_namespace
+from support.subject import iamcacheauth
+from support.waiting import Caller
 
 CredentialsError = iamcacheauth.CredentialsError
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 STATIC = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -570,8 +571,8 @@ def test_connections_are_tried_again(server):
 def test_no_attempt_that_would_begin_too_late(monkeypatch, resolver):
     """The cause stays; it is not replaced by a time-out that waiting brought about."""
     clock = [0.0]
-    monkeypatch.setattr(iamcacheauth.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
     environ = {FULL_URI: "https://nowhere.example/"}
     for timeout, attempts, waited in ((0.05, 1, 0), (0.1, 1, 0), (0.25, 2, 0.1), (20, 3, 0.3)):
         clock[:] = [0.0]
@@ -619,5 +620,13 @@ def test_instance_metadata_timeout(imds):
 # --- the real addresses ---
 
 
+LINK_LOCAL = Path(__file__).parent / "support" / "link_local.py"
+
+
 def test_link_local_addresses():
-    run_pytest_in_namespace(Path(__file__).parent / "link_local.py")
+    run_pytest_in_namespace(LINK_LOCAL, "not commands")
+
+
+@pytest.mark.commands
+def test_link_local_addresses_on_the_command_line():
+    run_pytest_in_namespace(LINK_LOCAL, "commands")

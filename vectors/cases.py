@@ -98,10 +98,23 @@ def credentials() -> Iterator[Json]:
 
 
 USERS = {
-    "default": ("default.iam-user", "the user that AWS makes: a dot, which stays as it is"),
-    "upper-case": ("IAM-User-01", "ElastiCache signs user ids in lower case, MemoryDB as given"),
+    "upper-case": ("IAM-User-01", "both services store users in lower case: signed like iam-user-01"),
     "one-character": ("u", "the shortest user"),
-    "long": ("user-" * 51 + "u", "256 characters"),
+    "long": ("user-" * 51 + "u", "256 characters; AWS names no limit"),
+    "alphabet": (string.ascii_lowercase + "-" + string.digits, "all that users are made of"),
+    "alphabet-upper-case": (string.ascii_uppercase, "every letter, signed in lower case"),
+    "hyphens": ("a--b---", "unlike names of caches, with hyphens in a row and at the end"),
+    "default-hyphen": ("default-user", "begins like ElastiCache's user that has no IAM login"),
+}
+# ElastiCache's pattern of users has no dot, but the user that AWS makes for serverless caches does.
+ELASTICACHE_USERS = {
+    "default": ("default.iam-user", "the user that AWS makes: a dot, which stays as it is"),
+    "default-upper-case": ("Default.IAM-User", "the user that AWS makes, signed in lower case"),
+    "default-letter": ("default.u", "the shortest user with a dot"),
+}
+# What no user can be called. The generators refuse it; presign signs it as it is.
+NO_USERS = {
+    "upper-case": ("IAM-User-01", "upper case, as no user is stored"),
     "digits": ("0123456789", "digits stay as they are"),
     "unreserved": ("a-b.c_d~e", "what RFC 3986 leaves unreserved stays as it is"),
     "encoded-slash": ("a%2Fb", "looks percent-encoded: the % is encoded once more"),
@@ -110,7 +123,7 @@ USERS = {
     "second-parameter": ("a&ResourceType=ServerlessCache", "an attempt at a second parameter stays one value"),
     "all-ascii": (VISIBLE_ASCII, "every visible ASCII character"),
     "two-bytes": ("\u00fcser-\u00e9", "Latin letters, two bytes each in UTF-8"),
-    "two-bytes-upper-case": ("\u00dcSER-\u00c9", "lower-cased beyond ASCII by ElastiCache"),
+    "two-bytes-upper-case": ("\u00dcSER-\u00c9", "upper case beyond ASCII"),
     "decomposed": ("u\u0308ser-e\u0301", "the same letters decomposed: nothing normalises them"),
     "greek": ("\u03c7\u03c1\u03ae\u03c3\u03c4\u03b7\u03c2", "Greek, two bytes each"),
     "three-bytes": ("\u7528\u6237", "Chinese, three bytes each"),
@@ -125,17 +138,15 @@ USERS = {
 def users() -> Iterator[Json]:
     for name, (user, comment) in USERS.items():
         yield from token_cases(name, comment, user=user)
-    for character in string.punctuation:
-        comment = f"the character {character} at both ends and inside"
-        user = f"{character}a{character}b{character}"
-        yield from token_cases(f"u{ord(character):04x}", comment, ("elasticache", "memorydb"), user=user)
+    for name, (user, comment) in ELASTICACHE_USERS.items():
+        yield from token_cases(name, comment, ("elasticache", "serverless"), user=user)
 
 
 NAMES = {
     "shortest": ("a", "one letter"),
     "shortest-upper-case": ("Z", "one letter, signed in lower case"),
     "letter-digit": ("a0", "two characters"),
-    "longest": ("abcdefghij" * 4, "40 characters, AWS's limit"),
+    "longest": ("abcdefghij" * 4, "40 characters, AWS's limit for replication groups"),
     "longest-upper-case": ("ABCDEFGHIJ" * 4, "40 characters, signed in lower case"),
     "longest-hyphens": ("a-" * 19 + "a0", "40 characters, every other one a hyphen"),
     "digits": ("c0123456789", "every digit"),
@@ -150,6 +161,8 @@ NAMES = {
 def names() -> Iterator[Json]:
     for name, (cache, comment) in NAMES.items():
         yield from token_cases(name, comment, name=cache)
+    comment = "63 characters, the most of a part of a host name; AWS names no limit but that of replication groups"
+    yield from token_cases("longest-label", comment, ("serverless", "memorydb"), name="abcdefghi-" * 6 + "abc")
 
 
 def dates() -> Iterator[Json]:
@@ -213,7 +226,7 @@ SORTING = {
     "cases": ([("b", "1"), ("B", "2"), ("a", "3"), ("A", "4")], "upper case sorts before lower case"),
     "encoded-against-raw": ([("\u00e9", "1"), ("z", "2"), ("~", "3"), ("A", "4")], "%C3%A9 sorts before A"),
     "around-x-amz": (
-        [(n, n) for n in ("x-amz-date", "X-Amz-Datf", "X-Amz-Meta", "X-Amz-", "X-Amz-Date-", "Y", "W", "X")],
+        [(n, n) for n in ("x-amz-datf", "X-Amz-Datf", "X-Amz-Meta", "X-Amz-", "X-Amz-Date-", "Y", "W", "X")],
         "names before, between and after the X-Amz- parameters",
     ),
     "date-in-value": ([("next", "&X-Amz-Date=20260102T030405Z")], "a value that looks like the date parameter"),
@@ -274,6 +287,27 @@ def urls() -> Iterator[Json]:
     for character in string.punctuation:
         params = [(f"{character}n", f"v{character}v"), (f"n{character}", character)]
         yield url_case(f"u{ord(character):04x}", f"the character {character} in names and values", params)
+    yield from users_that_aws_cannot_have()
+
+
+def users_that_aws_cannot_have() -> Iterator[Json]:
+    """The requests that tokens would be, if these were users."""
+    yield login_case("default", "memorydb", "default.iam-user", "only ElastiCache's users may have a dot")
+    for name, (user, comment) in NO_USERS.items():
+        for kind in KINDS:
+            yield login_case(name, kind, user, comment)
+    for character in string.punctuation:
+        comment = f"the character {character} at both ends and inside"
+        for kind in ("elasticache", "memorydb"):
+            yield login_case(f"u{ord(character):04x}", kind, f"{character}a{character}b{character}", comment)
+
+
+def login_case(label: str, kind: str, user: str, comment: str) -> Json:
+    params = [("Action", "connect"), ("User", user)]
+    if KINDS[kind]["serverless"]:
+        params.append(("ResourceType", "ServerlessCache"))
+    request = {"service": KINDS[kind]["service"], "host": "cache-01"}
+    return url_case(f"user-{label}-{kind}", f"not a user that AWS can have: {comment}", params, **request)
 
 
 def known_services() -> Iterator[Json]:
@@ -303,6 +337,10 @@ REPEATED = {
     "repeated-empty": ([("a", "1"), ("a", "")], "an empty value sorts first"),
     "repeated-lengths": ([("a", "10"), ("a", "9"), ("a", "1")], "values sort as text, not as numbers"),
     "repeated-encoded": ([("a", "~"), ("a", "\u00e9"), ("a", "/"), ("a", "A")], "values sort as encoded, not raw"),
+    "repeated-capitals": (
+        [("x-amz-date", "1"), ("X-Amz-Date", "2"), ("X-AMZ-DATE", "3")],
+        "one name in different capitals is three; presign keeps it to itself in any",
+    ),
     "repeated-prefixes": ([("a-b", "1"), ("a", "2"), ("a-b", "0"), ("a", "1")], "names first, then values"),
 }
 

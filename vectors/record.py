@@ -25,7 +25,6 @@ import re
 import string
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -87,8 +86,7 @@ def sign(given: Json, host: str, params: Iterable[tuple[str, str]], expires: int
 
 def token_request(given: Json) -> tuple[str, list[tuple[str, str]]]:
     """The host and the parameters that a token signs, from what the user passed."""
-    user = given["user"] if given["service"] == "memorydb" else given["user"].lower()
-    params = [("Action", "connect"), ("User", user)]
+    params = [("Action", "connect"), ("User", given["user"].lower())]
     if given["serverless"]:
         params.append(("ResourceType", "ServerlessCache"))
     return given["name"].lower(), params
@@ -141,10 +139,18 @@ LINES = "canonical_request and string_to_sign are given as lines, to be joined w
 FILES = {
     "tokens_regions.json": ("Tokens in every region that botocore knows. " + LINES, record_token, cases.regions),
     "tokens_credentials.json": ("Tokens by permanent and by temporary keys. " + LINES, record_token, cases.credentials),
-    "tokens_users.json": ("Tokens for all sorts of users. " + LINES, record_token, cases.users),
+    "tokens_users.json": (
+        "Tokens for all sorts of users that AWS allows. What it does not allow is signed in presign.json. " + LINES,
+        record_token,
+        cases.users,
+    ),
     "tokens_names.json": ("Tokens for all sorts of cache and cluster names. " + LINES, record_token, cases.names),
     "tokens_dates.json": ("Tokens at the turn of days, months and years. " + LINES, record_token, cases.dates),
-    "presign.json": ("Presigned URLs of any service, host and parameters. " + LINES, record_url, cases.urls),
+    "presign.json": (
+        "Presigned URLs of any service, host and parameters, and of logins by users that AWS cannot have. " + LINES,
+        record_url,
+        cases.urls,
+    ),
     "canonical_query.json": (
         "Canonical queries by SigV4Auth.canonical_query_string, which keeps repeated names; SigV4QueryAuth, which"
         " signs everything else here, drops them.",
@@ -226,10 +232,11 @@ BATCH = 2_000  # inputs that one process signs before it reports
 FIRST_SECOND = int(datetime(2015, 1, 1, tzinfo=timezone.utc).timestamp())
 LAST_SECOND = int(datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc).timestamp())
 ALNUM = string.ascii_letters + string.digits
-INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}  # what no user may hold
-UNICODE = "".join(c for c in map(chr, range(0xA1, 0x110000)) if unicodedata.category(c) not in INVISIBLE)
-USER_ALPHABETS = (ALNUM + "-", ALNUM + "-._~", cases.VISIBLE_ASCII, cases.VISIBLE_ASCII, UNICODE[:1000], UNICODE)
-TEXT_ALPHABETS = (*USER_ALPHABETS, "".join(map(chr, range(0x80))))
+ALNUM_HYPHENS = ALNUM + "-" * 10  # often enough to come twice in a row, and last
+UNICODE = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))  # all that has a form in UTF-8
+ASCII = UNICODE[:0x80]
+TEXT_ALPHABETS = (ALNUM + "-._~", cases.VISIBLE_ASCII, cases.VISIBLE_ASCII, ASCII, UNICODE[:1000], UNICODE)
+LOGIN_PARAMS = ("Action", "User", "ResourceType")
 TOKEN_ALPHABETS = (cases.BASE64 + "=", cases.BASE64URL + "=", cases.VISIBLE_ASCII)
 SCOPE_ALPHABETS = (string.ascii_lowercase + "-", cases.VISIBLE_ASCII.replace("/", ""))
 REGIONS = sorted(cases.known_regions())
@@ -275,10 +282,11 @@ def random_signings(subject: ModuleType, rng: random.Random) -> Iterator[tuple[J
 
 def random_tokens(subject: ModuleType, rng: random.Random) -> Iterator[tuple[Json, tuple[Any, ...], str]]:
     """Several tokens of one generator, which keeps what may or may not have changed since the last."""
+    kind = rng.choice([*cases.KINDS])
     given = {
-        **rng.choice([*cases.KINDS.values()]),
-        "user": random_text(rng, USER_ALPHABETS, 1, 40),
-        "name": rng.choice(string.ascii_letters) + random_text(rng, (ALNUM + "-",), 0, 39),
+        **cases.KINDS[kind],
+        "user": random_user(rng, kind),
+        "name": random_name(rng, 40 if kind == "elasticache" else 63),
         "region": rng.choice(REGIONS),
         **random_keys(rng),
         "timestamp": random_timestamp(rng),
@@ -301,7 +309,8 @@ def generator_of(subject: ModuleType, given: Json, credentials: Callable[[], Rea
 
 
 def random_url(subject: ModuleType, rng: random.Random) -> tuple[Json, tuple[Any, ...], str]:
-    names = dict.fromkeys(random_text(rng, TEXT_ALPHABETS, 1, 12) for _ in range(rng.randrange(6)))
+    any_names = dict.fromkeys(random_text(rng, TEXT_ALPHABETS, 1, 12) for _ in range(rng.randrange(6)))
+    names = rng.choice((LOGIN_PARAMS, any_names))  # logins by users that AWS cannot have among them
     given = {
         "service": random_text(rng, SCOPE_ALPHABETS, 1, 16),
         "region": random_text(rng, SCOPE_ALPHABETS, 1, 16),
@@ -334,6 +343,17 @@ def random_keys(rng: random.Random) -> Json:
 def random_timestamp(rng: random.Random, day: str | None = None) -> str:
     timestamp = time.strftime(cases.TIMESTAMP, time.gmtime(rng.randint(FIRST_SECOND, LAST_SECOND)))
     return timestamp if day is None else day + timestamp[8:]
+
+
+def random_user(rng: random.Random, kind: str) -> str:
+    """A user as the service's API reference allows it, or of the kind of AWS's own default.iam-user."""
+    prefix = "" if kind == "memorydb" else rng.choice(("", "", "", "default."))
+    return prefix + rng.choice(string.ascii_letters) + random_text(rng, (ALNUM_HYPHENS,), 0, 39)
+
+
+def random_name(rng: random.Random, longest: int) -> str:
+    text = rng.choice(string.ascii_letters) + random_text(rng, (ALNUM_HYPHENS,), 0, longest - 1)
+    return re.sub("-+", "-", text).rstrip("-")
 
 
 def random_host(rng: random.Random) -> str:

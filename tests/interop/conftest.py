@@ -7,7 +7,7 @@ import types
 import gate as gates
 import pytest
 import readme
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 
 @pytest.fixture(scope="session")

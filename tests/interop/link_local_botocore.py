@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import side_by_side
-from link_local import PLACES
+from support.link_local import PLACES
 
 
 @pytest.mark.parametrize(("kind", "address", "settings"), PLACES.values(), ids=PLACES)

@@ -7,7 +7,7 @@ import os
 
 import botocore.loaders
 import botocore.session
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 AWS_FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 models = functools.lru_cache(maxsize=None)(botocore.loaders.create_loader)  # reading STS's model anew takes a while

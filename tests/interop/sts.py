@@ -6,13 +6,13 @@ import calendar
 import hmac
 import time
 
-from checking import CallerIdentity
 from gate import Cache, sigv4
-from loopback import reply
+from support.checking import CallerIdentity
+from support.loopback import reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from loopback import Answer, Request
+    from support.loopback import Answer, Request
 
 MINUTES = 60
 

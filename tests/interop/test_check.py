@@ -7,10 +7,10 @@ import socket
 import gate as gates
 import pytest
 import readme
-from checking import SESSION, comparable
 from gate import Cache, Gate, Redis
 from sts import Sts
-from subject import iamcacheauth
+from support.checking import SESSION, comparable
+from support.subject import iamcacheauth
 
 PERMANENT = {
     "AWS_ACCESS_KEY_ID": gates.ACCESS_KEY,

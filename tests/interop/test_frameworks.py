@@ -10,7 +10,7 @@ import pytest
 import readme
 import redis.asyncio
 from django.core.cache import CacheHandler
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 # Some of them call what redis-py has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -8,7 +8,7 @@ import gate as gates
 import pytest
 import redis
 import redis.asyncio
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 SLOTS = ["0 5460", "5461 10922", "10923 16383"]
 KEYS = "abcdef"  # these are on all the three nodes

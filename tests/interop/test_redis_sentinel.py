@@ -9,7 +9,7 @@ import gate as gates
 import pytest
 import redis
 from redis.sentinel import Sentinel
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 CONFIGURATION = """
 port {port}

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 import side_by_side
-from examples import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN
-from loopback import Container, Imds, Sts, reply
-from namespace import run_pytest_in_namespace
 from side_by_side import ours, theirs
-from subject import iamcacheauth
+from support.examples import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN
+from support.loopback import Container, Imds, Sts, reply
+from support.namespace import run_pytest_in_namespace
+from support.subject import iamcacheauth
 
 CredentialsError = iamcacheauth.CredentialsError
 
-pytest_plugins = ["source_fixtures"]
+pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"

@@ -10,7 +10,7 @@ import sys
 import gate as gates
 import pytest
 import readme
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 TEMPORARY = (gates.TEMPORARY_ACCESS_KEY, gates.SECRET_KEY, gates.SESSION_TOKEN)
 

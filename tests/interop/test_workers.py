@@ -12,7 +12,7 @@ import kombu.exceptions
 import pytest
 import readme
 import redis
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent.parent / "vectors"
+FOLDER = Path(__file__).resolve().parents[2] / "vectors"
 
 # Shapes: a type or several, a dictionary of keys that must all be there, or a list of any number of one shape.
 _CASE = {"id": str, "comment": str}

@@ -20,9 +20,12 @@ exec "$@"
 """
 
 
-def run_pytest_in_namespace(file: Path) -> None:
-    """Run the tests of a file that is not collected by itself; skip where there can be no namespace."""
-    command = [*_entry(), sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+def run_pytest_in_namespace(file: Path, marked: str = "") -> None:
+    """Run the tests of a file that is not collected by itself; skip where there can be no namespace.
+
+    marked: which of them, as pytest's option -m takes it.
+    """
+    command = [*_entry(), sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if done.returncode or "skipped" in done.stdout:
         pytest.fail(done.stdout + done.stderr, pytrace=False)

@@ -1,23 +1,26 @@
 """Coverage-guided fuzzing of everything in the module that reads what others wrote.
 
-    python tests/fuzz.py [--seconds N] [TARGET ...]   look for new inputs, N seconds for each target
-    python tests/fuzz.py --replay [TARGET ...]        run the inputs that were kept, for instance under coverage
+    python tests/fuzz/run.py [--seconds N] [TARGET ...]   look for new inputs, N seconds for each target
+    python tests/fuzz/run.py --replay [TARGET ...]        run the inputs that were kept, for instance under coverage
 
 Whatever a target is fed, it has to end soon and in order, with at most an error of the module's own, in one line,
 without a secret. Inputs that reach something new are kept in .fuzz_cache/TARGET; the one that ended a run lies
-beside that folder. No name resolves here and nothing connects: servers are pairs of sockets, already written to.
+beside that folder. All of it goes in by public doors. No name resolves here and nothing connects: servers are
+ends of pairs of sockets, and TLS is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import io
 import json
 import os
 import random
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,7 @@ from unittest import mock
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # it may be missing there: see PYTHONSAFEPATH
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # it may be missing there: see PYTHONSAFEPATH
 if "--replay" not in sys.argv:
     import email._parseaddr
     import email.feedparser
@@ -44,27 +47,31 @@ if "--replay" not in sys.argv:
     with atheris.instrument_imports():
         for module in (email._parseaddr, email.feedparser, http.client, urllib.parse):
             importlib.reload(module)
-        import subject  # noqa: F401
-from checking import SESSION
-from examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY
-from loopback import CA_FILE, ROLE_ARN, Sts, and_behind, head
-from subject import iamcacheauth
-from vector_files import FOLDER, load
+        import support.subject  # noqa: F401
+from support.checking import SESSION
+from support.examples import NOON, SECRET_KEY, SESSION_TOKEN, TEMPORARY, clock_at, read
+from support.loopback import CA_FILE, ROLE_ARN, Sts, and_behind, head
+from support.subject import iamcacheauth
+from support.vector_files import FOLDER, load
 
-KEPT = Path(__file__).resolve().parent.parent / ".fuzz_cache"
+KEPT = Path(__file__).resolve().parents[2] / ".fuzz_cache"
 SOURCE = Path(iamcacheauth.__file__).read_text("utf-8")
 LONGEST = 70_000  # bytes of an input, a little more than any reader takes
 SECONDS = 1.0  # of processor time for one input
 PIECE = 12  # characters of a secret that are too many
 HERE = "http://localhost/"
+CACHE_PORT = 6379
 AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+GUESS = "probably '[A-Za-z][A-Za-z0-9-]*'|zone of .*"  # what an error says of an argument
 PARTS = b"\0\0"  # between the parts of an input, such as the answers of several servers
 
 TOKEN = ["token", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1"]
-CHECK = ["check", *TOKEN[1:], "--endpoint", "localhost:6379", "--ca-file", CA_FILE]
-CHECKER = iamcacheauth._Check(iamcacheauth._parsed_arguments(CHECK))
+CHECK = ["check", *TOKEN[1:], "--endpoint", f"localhost:{CACHE_PORT}", "--ca-file", CA_FILE]
 # What it signs, as the clock stands still.
-TOLD_CACHE = CHECKER._generator._sign(TEMPORARY, NOON)
+with clock_at(NOON):
+    TOLD_CACHE = iamcacheauth.ElastiCacheAuth(
+        "my-iam-user", "my-cache", region="us-east-1", credentials=TEMPORARY
+    ).token()
 TOLD_STS = iamcacheauth.presign(
     TEMPORARY,
     service="sts",
@@ -126,7 +133,7 @@ def printed(run: Callable[[], int], stdin: bytes = b"", environ: dict[str, str] 
 
 def explain(data: bytes) -> None:
     """What comes on the standard input."""
-    status, stdout, stderr = printed(lambda: iamcacheauth._run_explain(None), data)
+    status, stdout, stderr = printed(lambda: iamcacheauth.main(["explain"]), data)
     require(not stderr and (status == 0) == ("Nothing is wrong" in stdout), f"{status}: {stderr}")
     text = data.decode("utf-8", "replace")
     text += f"&{unquote(text)}"
@@ -137,21 +144,13 @@ def explain(data: bytes) -> None:
 
 def check(data: bytes) -> None:
     """What a cache answers to AUTH and PING, and then STS, all of which know the session token and the signature."""
-    ask_server = iamcacheauth._Check._ask
-
-    def ask_on_its_own_connection(self: Any, _: object, *words: str) -> Any:  # so that one answer is read at a time
-        return ask_server(self, iamcacheauth._connect("localhost", 6379, time.monotonic() + 5), *words)
-
-    steps = {
-        "_connect": lambda _: (io.BytesIO(), "connected"),
-        "_start_tls": lambda _, connection: (connection, "secured"),
-        "_ask": ask_on_its_own_connection,
-    }
-    with servers(*data.split(PARTS), b"", b""), mock.patch.multiple(iamcacheauth._Check, **steps):
-        _, stdout, stderr = printed(CHECKER.run, environ={**SESSION, "AWS_ENDPOINT_URL_STS": HERE})
+    with servers(*data.split(PARTS)):
+        environ = {**SESSION, "AWS_ENDPOINT_URL_STS": HERE}
+        _, stdout, stderr = printed(lambda: iamcacheauth.main(CHECK), environ=environ)
     require(not stderr, stderr)
     for told, output in zip((TOLD_CACHE, TOLD_STS), stdout.partition("\nidentity ")[::2]):
-        require_silence(output, [SECRET_KEY, SESSION_TOKEN, iamcacheauth._secrets_in(told)])
+        secrets = [read(told)[1][name] for name in ("X-Amz-Signature", "X-Amz-Security-Token")]
+        require_silence(output, [SECRET_KEY, *secrets, *(quote(secret, safe="") for secret in secrets)])
 
 
 def sources(data: bytes) -> None:
@@ -173,14 +172,9 @@ def sources(data: bytes) -> None:
 
 def response(data: bytes) -> None:
     """What a web server answers; an error repeats nothing of it."""
-
-    def exchange() -> None:
-        _, headers, body = ask(HERE)
-        require(isinstance(iamcacheauth._seconds_ahead(headers), float), "not a number of seconds")
-        require(len(body) <= iamcacheauth._SIZE_LIMIT, "larger than allowed")
-
-    with servers(data):
-        for text in said(exchange):
+    credentials = iamcacheauth.EnvironmentCredentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": HERE})
+    with servers(data, data, data):
+        for text in said(credentials):
             require_silence(text, [as_text(data)])
 
 
@@ -193,21 +187,29 @@ def arguments(data: bytes) -> None:
         return service(user, name, region=region, credentials=TEMPORARY).token()
 
     services = (iamcacheauth.ElastiCacheAuth, iamcacheauth.MemoryDBAuth)
+    environments = [
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": argument},
+        {**WEB_IDENTITY, "AWS_WEB_IDENTITY_TOKEN_FILE": os.devnull, "AWS_ENDPOINT_URL_STS": argument},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT": HERE, "AWS_METADATA_SERVICE_TIMEOUT": argument},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT": HERE, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": argument},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": argument},
+    ]
     calls = [
         *(partial(token, service, **{name: argument}) for service in services for name in ("user", "name", "region")),
         *(partial(iamcacheauth.presign, TEMPORARY, **{**request, name: argument}) for name in request),
         partial(iamcacheauth.presign, TEMPORARY, **{**request, "params": [(argument, argument)]}),
         partial(iamcacheauth.StaticCredentials, argument, argument, argument),
         partial(iamcacheauth.StaticCredentials, "k", "s", expiration=argument),
-        lambda: iamcacheauth._endpoint_doubts(CHECKER._generator, iamcacheauth._host_and_port(argument)[0]),
-        lambda: ask(iamcacheauth._checked_url("URL", argument)),
-        lambda: iamcacheauth._number({"NUMBER": argument}, "NUMBER"),
+        *map(iamcacheauth.EnvironmentCredentials, environments),
     ]
-    zone = re.fullmatch("([a-z-]+[0-9]+)[A-Za-z]", argument)
     for call in calls:
         with servers(head(204)):
             for text in said(call):
-                require_silence(text, [argument], [iamcacheauth._probable_name(argument), zone[1] if zone else ""])
+                require_silence(re.sub(GUESS, "", text), [argument])
+    with servers():
+        options = [*CHECK[: CHECK.index("--endpoint")], f"--endpoint={argument}"]
+        _, _, stderr = printed(lambda: iamcacheauth.main(options), environ=SESSION)
+        require_silence(re.sub(GUESS, "", stderr), [argument])
 
 
 def command(data: bytes) -> None:
@@ -218,7 +220,7 @@ def command(data: bytes) -> None:
     secrets = [environ.pop(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
     if status or arguments[0] != "token":  # which would be a token, with the session token in it
         require_silence(stdout, secrets, [*arguments, *environ.values()])
-    error = re.sub("^iamcacheauth: |usage: .*|(probably '|zone of ).*", "", stderr)
+    error = re.sub(f"^iamcacheauth: |usage: .*|{GUESS}", "", stderr)
     require_silence(error, [*secrets, *arguments])
 
 
@@ -227,27 +229,50 @@ TARGETS = {target.__name__: target for target in (explain, check, sources, respo
 
 @contextmanager
 def servers(*answers: bytes) -> Iterator[None]:
-    """Every connection finds the next of the answers, and is refused when there are none left."""
-    waiting = iter(answers)
-    with ExitStack() as connections:
+    """Every connection is given the next answer once it has sent something, and refused when there is none left.
 
-        def connect(host: str, port: int, deadline: float) -> socket.socket:
+    A cache gives another each time, until one is not a whole line.
+    """
+    with ExitStack() as stack:
+        waiting = list(answers[:100])
+        pairs = iter([map(stack.enter_context, socket.socketpair()) for _ in waiting])
+
+        class Connection(socket.socket):
+            """One that is connected to an end of such a pair in place of a server; it says that it speaks TLS."""
+
+            def connect(self, address: tuple[str, int]) -> None:
+                if not waiting:
+                    raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+                client, self.server = next(pairs)
+                os.dup2(client.fileno(), self.fileno())
+                self.goes_on = True
+                self.is_cache = address[1] == CACHE_PORT
+
+            def sendall(self, *arguments: Any) -> None:
+                super().sendall(*arguments)
+                if self.goes_on:
+                    answer = waiting.pop(0) if waiting else b""
+                    self.server.sendall(answer)
+                    self.goes_on = self.is_cache and b"\n" in answer
+                    if not self.goes_on:
+                        self.server.shutdown(socket.SHUT_WR)
+
+            def setsockopt(self, *_: object) -> None:
+                pass  # a pair has no options of TCP's
+
+            def version(self) -> str:
+                return "TLSv1.3"
+
+            def getpeercert(self) -> dict[str, Any]:
+                return {"notAfter": "Dec 31 23:59:59 2099 GMT", "subjectAltName": (("DNS", "localhost"),)}
+
+        def resolve(host: str, port: int, *_: object, **__: object) -> list[object]:
             host.encode("idna")  # as looking it up would
-            answer = next(waiting, None)
-            if answer is None:
-                raise ConnectionRefusedError
-            client, server = map(connections.enter_context, socket.socketpair())
-            client.settimeout(iamcacheauth._left(deadline))
-            server.sendall(answer)
-            server.shutdown(socket.SHUT_WR)
-            return client
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
 
-        with mock.patch.object(iamcacheauth, "_connect", connect):
+        wrap = mock.patch.object(ssl.SSLContext, "wrap_socket", lambda _, connection, **__: connection)
+        with wrap, mock.patch.multiple(socket, socket=Connection, getaddrinfo=resolve):
             yield
-
-
-def ask(url: str) -> Any:
-    return iamcacheauth._http("GET", url, time.monotonic() + 5, {}, ca_file=CA_FILE)
 
 
 def as_text(data: bytes) -> str:
@@ -293,6 +318,7 @@ SEEDS = {
         [f"-ERR unknown command 'AUTH', with args beginning with: {TOLD_CACHE} {quote(TOLD_CACHE)}\r\n".encode()],
         [WRONGPASS, IDENTITY],
         [WRONGPASS, REFUSAL % escape(TOLD_STS).encode()],
+        [f"-ERR {TOLD_CACHE[-100:]}\r\n".encode()],
     ],
     "sources": [
         [items(**SESSION, AWS_CREDENTIAL_EXPIRATION=ISSUED["Expiration"])],

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench
 import pytest
+
+from bench import run as bench
 
 ROWS = [
     "cold start, bytecode cached, processor time",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
 from unittest import mock
 from urllib.parse import parse_qsl
 
-from subject import iamcacheauth
+from support.subject import iamcacheauth
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -19,7 +20,7 @@ TEMPORARY = iamcacheauth.StaticCredentials("ASIAIOSFODNN7EXAMPLE", SECRET_KEY, S
 
 def clock_at(epoch: float) -> AbstractContextManager[object]:
     """Stop the clock that tokens are signed by."""
-    return mock.patch.object(iamcacheauth.time, "time", lambda: epoch)
+    return mock.patch.object(time, "time", lambda: epoch)
 
 
 def read(token: str) -> tuple[str, dict[str, str]]:

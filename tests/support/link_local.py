@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from loopback import Container, Imds
-from subject import iamcacheauth
+
+from support.loopback import Container, Imds
+from support.subject import iamcacheauth
 
 CONTAINER = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": Container.target}
 AUTHORIZATION = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": Container.authorization}
@@ -50,6 +51,7 @@ def test_async(place):
     assert "X-Amz-Security-Token" in asyncio.run(auth.token_async())
 
 
+@pytest.mark.commands
 def test_command_line(place):
     _, environ = place
     command = [sys.executable, iamcacheauth.__file__, "token", "memorydb", "user", "cluster", "--region", "us-east-1"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import signal
 import socket
-import threading
+import time
 from collections.abc import Iterator
 
 import pytest
-from examples import NOON
-from loopback import Container, Imds, Server, Sts
-from subject import iamcacheauth
-from waiting import PATIENCE
+
+from support.examples import NOON
+from support.loopback import Container, Imds, Server, Sts
+from support.waiting import PATIENCE, Background, Fetch
 
 
 @pytest.fixture
@@ -41,36 +41,13 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of day, for the module and for servers alike; it only moves when a test says so."""
     clock = Clock()
-    monkeypatch.setattr(iamcacheauth.time, "time", clock)
+    monkeypatch.setattr(time, "time", clock)
     return clock
 
 
-class Fetch:
-    """What RefreshingCredentials calls: gives numbered sets of credentials, fails or hangs as a test tells it to."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.lifetime = 3600.0
-        self.failure: BaseException | None = None
-        self.begun = threading.Event()
-        self.may_end = threading.Event()
-        self.may_end.set()
-
-    def __call__(self) -> iamcacheauth.StaticCredentials:
-        self.calls += 1
-        number = self.calls
-        self.begun.set()
-        if not self.may_end.wait(PATIENCE):
-            raise AssertionError("nobody let the fetch end")
-        if self.failure:
-            raise self.failure
-        expiration = iamcacheauth.time.time() + self.lifetime
-        return iamcacheauth.StaticCredentials(f"key-{number}", f"secret-{number}", f"token-{number}", expiration)
-
-    def hold(self) -> None:
-        """Let the next call begin, but not end."""
-        self.begun.clear()
-        self.may_end.clear()
+@pytest.fixture
+def background() -> Background:
+    return Background()
 
 
 @pytest.fixture

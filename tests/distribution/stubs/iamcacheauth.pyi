@@ -1,0 +1,1 @@
+../../../iamcacheauth.py
