@@ -1614,7 +1614,11 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
         ) from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
-    role = ask("GET", roles, headers, _one_word)
+    try:
+        role = ask("GET", roles, headers, _one_word)
+    except CredentialsError as error:
+        hint = "; the instance has no role" if str(error).endswith("HTTP status 404") else ""
+        raise CredentialsError(f"{error}{hint}") from error
     answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
     found = _credentials_from(answer, token)
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
@@ -1777,8 +1781,9 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    # a key of AWS's, its id, a web token
-    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
+    # a key of AWS's, its id, how web tokens and session tokens begin
+    like_keys = r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=len(text))
     return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
 
