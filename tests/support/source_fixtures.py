@@ -12,7 +12,7 @@ import pytest
 
 from support.examples import NOON
 from support.loopback import Container, Imds, Server, Sts
-from support.waiting import PATIENCE, Fetch
+from support.waiting import PATIENCE, Background, Fetch
 
 
 @pytest.fixture
@@ -43,6 +43,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(time, "time", clock)
     return clock
+
+
+@pytest.fixture
+def background() -> Background:
+    return Background()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Callable
 
 from support.subject import iamcacheauth
@@ -53,6 +53,8 @@ class Fetch:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.running: list[threading.Thread] = []
+        self.most_at_a_time = 0
         self.lifetime = 3600.0
         self.failure: BaseException | None = None
         self.begun = threading.Event()
@@ -62,11 +64,16 @@ class Fetch:
     def __call__(self) -> iamcacheauth.StaticCredentials:
         self.calls += 1
         number = self.calls
-        self.begun.set()
-        if not self.may_end.wait(PATIENCE):
-            raise AssertionError("nobody let the fetch end")
-        if self.failure:
-            raise self.failure
+        self.running.append(threading.current_thread())
+        self.most_at_a_time = max(self.most_at_a_time, len(self.running))
+        try:
+            self.begun.set()
+            if not self.may_end.wait(PATIENCE):
+                raise AssertionError("nobody let the fetch end")
+            if self.failure:
+                raise self.failure
+        finally:
+            self.running.remove(threading.current_thread())
         expiration = time.time() + self.lifetime
         return iamcacheauth.StaticCredentials(f"key-{number}", f"secret-{number}", f"token-{number}", expiration)
 
@@ -76,17 +83,42 @@ class Fetch:
         self.may_end.clear()
 
 
-@contextmanager
-def at_line(number: int, action: Callable[[], object]) -> Iterator[list[int]]:
-    """Do something before this thread's number-th line in the module: what another thread or a signal may do there.
+class Background:
+    """Threads that were started since, other than Callers."""
 
-    Yields a list that is empty as long as it has not happened.
+    def __init__(self) -> None:
+        self._before = {*threading.enumerate()}
+
+    def threads(self) -> list[threading.Thread]:
+        ours = self._before | {threading.current_thread()}
+        return [thread for thread in threading.enumerate() if thread not in ours and not isinstance(thread, Caller)]
+
+    def end(self) -> None:
+        """Until all of them have ended: a renewal in the background is over then, in every respect."""
+        for thread in self.threads():
+            thread.join(PATIENCE)
+            if thread.is_alive():
+                raise AssertionError(f"{thread} does not end")
+
+
+@contextmanager
+def at_line(
+    number: int,
+    action: Callable[[], object],
+    *,
+    of: str | CodeType = iamcacheauth.__file__,
+    in_new_threads: bool = False,
+) -> Iterator[list[int]]:
+    """Do something before the number-th line: what another thread or a signal may do there.
+
+    of: the file or the code whose lines count, the module if not given. in_new_threads: in those that are started
+    meanwhile instead of in this one. Yields a list that is empty as long as it has not happened.
     """
     lines = itertools.count()
     happened: list[int] = []
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename != iamcacheauth.__file__:
+        if of not in (frame.f_code, frame.f_code.co_filename):
             return None
         if event == "line" and next(lines) == number:
             happened.append(frame.f_lineno)
@@ -94,20 +126,24 @@ def at_line(number: int, action: Callable[[], object]) -> Iterator[list[int]]:
         return trace
 
     before = sys.gettrace()
-    sys.settrace(trace)
+    threads_before = threading.gettrace() if sys.version_info >= (3, 10) else None
+    (threading if in_new_threads else sys).settrace(trace)
     try:
         yield happened
     finally:
-        sys.settrace(before)
+        if in_new_threads:
+            threading.settrace(threads_before)  # type: ignore[arg-type]
+        else:
+            sys.settrace(before)
 
 
-def interruption_at(number: int) -> AbstractContextManager[list[int]]:
-    """KeyboardInterrupt before this thread's number-th line in the module, as if from a signal handler."""
+def interruption_at(number: int, *, of: str | CodeType = iamcacheauth.__file__) -> AbstractContextManager[list[int]]:
+    """KeyboardInterrupt before this thread's number-th line, as if from a signal handler."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    return at_line(number, interrupt)
+    return at_line(number, interrupt, of=of)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
