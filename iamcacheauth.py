@@ -1260,6 +1260,12 @@ _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its h
     ("eusc-", "aws-eusc", "amazonaws.eu"),
     ("", "aws", "amazonaws.com"),
 )
+_DUAL_STACK_DOMAINS = {  # where not api.aws
+    "aws-cn": "api.amazonwebservices.com.cn",
+    "aws-iso": "api.aws.ic.gov",
+    "aws-iso-b": "api.aws.scloud",
+    "aws-eusc": "api.amazonwebservices.eu",
+}
 
 
 class EnvironmentCredentials(RefreshingCredentials):
@@ -1543,7 +1549,7 @@ def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
     if dual_stack:
-        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+        suffix = _DUAL_STACK_DOMAINS.get(partition, "api.aws")
     return f"https://{name}.{region}.{suffix}"
 
 
