@@ -364,6 +364,20 @@ def test_the_same_presigned_request(environment, monkeypatch, options, base, reg
     assert f"https://{request.headers['Host']}{request.target}" == theirs.url
 
 
+# --- botocore's own lookup, given to a generator ---
+
+
+def test_a_session_whose_profile_has_no_keys(environment):
+    """It finds nothing, which is not the environment."""
+    environment(TEMPORARY_KEYS)
+    Path(side_by_side.os.environ["AWS_CONFIG_FILE"]).write_text("[profile empty]\nregion = us-east-1\n")
+    environment({"AWS_EC2_METADATA_DISABLED": "true"})
+    session = botocore.session.Session(profile="empty")
+    auth = iamcacheauth.MemoryDBAuth("user", "cluster", credentials=session.get_credentials)
+    with pytest.raises(CredentialsError, match="None"):
+        auth.token()
+
+
 # --- where the two differ by design ---
 
 
