@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from support.asking import refused
 from support.examples import ACCESS_KEY, SECRET_KEY
+from support.readme import README, blocks
 from support.subject import iamcacheauth
 
-README = Path(__file__).resolve().parents[1] / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="a vendored copy comes without the README")
-
-
-def blocks():
-    return re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def test_no_recipe_gives_the_result_of_a_lookup():
     """It may be None, which means the environment: somebody else, perhaps."""
-    given = [given for block in blocks() for given in re.findall(r"credentials=([^,\s]*\))", block)]
+    given = [given for block in blocks("python", "") for given in re.findall(r"credentials=([^,\s]*\))", block)]
     assert [call for call in given if re.search(r"get_credentials\(\)|\.credentials\b|load\(", call)] == []
 
 
@@ -33,7 +28,7 @@ def exported(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "iamcacheauth", iamcacheauth)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)  # which are not to be used in its place
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    (code,) = (block for block in blocks() if "export-credentials" in block)
+    (code,) = blocks("python", "export-credentials")
 
     def auth(script):
         aws = tmp_path / "aws"
@@ -70,7 +65,7 @@ def test_where_to_look_is_said_of_any_callable():
 
     for credentials in (vault, iamcacheauth.RefreshingCredentials(vault)):
         auth = iamcacheauth.MemoryDBAuth("user", "cluster", region="us-east-1", credentials=credentials)
-        with pytest.raises(iamcacheauth.CredentialsError, match="PermissionError.*__cause__") as caught:
+        with pytest.raises(iamcacheauth.CredentialsError, match=r"PermissionError.*__cause__") as caught:
             auth.token()
         assert "secret" not in str(caught.value)
         assert isinstance(caught.value.__cause__, PermissionError)

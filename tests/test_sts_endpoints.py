@@ -468,6 +468,22 @@ def test_addresses_without_a_proxy(sts, proxy, value, bypassed):
     assert proxy.asked == ([] if bypassed else [f"127.0.0.1:{port}"])
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_address_of_ipv6_behind_a_proxy(proxy):
+    try:
+        sts = Sts(("::1", 0))
+    except OSError:
+        pytest.skip("needs IPv6")
+    with sts:
+        place = f"[::1]:{sts.server_address[1]}"
+        proxy.routes[place] = sts
+        environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": f"https://{place}", "HTTPS_PROXY": proxy.url}
+        assert fields(retrieve(environ)) == sts.issued
+        assert proxy.asked == [place]
+        assert fields(retrieve({**environ, "NO_PROXY": "[::1]"})) == sts.issued
+        assert proxy.asked == [place]
+
+
 def test_other_proxies_are_not_for_sts(sts, proxy, behind_proxy, resolver):
     resolver.routes[NAME, 443] = sts
     del behind_proxy["HTTPS_PROXY"]
