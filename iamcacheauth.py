@@ -1421,7 +1421,8 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are set, without white space around them, which header values are not to hide."""
-    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    found = {name: environ.get(name) for name in list(environ)}  # other threads may take variables away meanwhile
+    set_ones = {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
     return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
@@ -1433,6 +1434,8 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
         raise CredentialsError(f"{source}: {error}") from error
     except ImportError as error:
         raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
+    except LookupError as error:  # of the encoding that host names take, whose module is missing
+        raise CredentialsError(f"{source}: {error}") from error
 
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
@@ -1807,13 +1810,14 @@ def _exchange(
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
         with closing(http.client.HTTPConnection(host, port)) as client:
             client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
             if proxy:
-                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
+                _tunnel(client.sock, place, proxy, deadline)
             client.sock.settimeout(_left(deadline))
             if context is not None:
                 client.sock = context.wrap_socket(client.sock, server_hostname=host)
