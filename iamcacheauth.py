@@ -1261,6 +1261,12 @@ _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its h
     ("eusc-", "aws-eusc", "amazonaws.eu"),
     ("", "aws", "amazonaws.com"),
 )
+_DUAL_STACK_DOMAINS = {  # where not api.aws
+    "aws-cn": "api.amazonwebservices.com.cn",
+    "aws-iso": "api.aws.ic.gov",
+    "aws-iso-b": "api.aws.scloud",
+    "aws-eusc": "api.amazonwebservices.eu",
+}
 
 
 class EnvironmentCredentials(RefreshingCredentials):
@@ -1416,7 +1422,8 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are set, without white space around them, which header values are not to hide."""
-    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    found = {name: environ.get(name) for name in list(environ)}  # other threads may take variables away meanwhile
+    set_ones = {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
     return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
@@ -1428,6 +1435,8 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
         raise CredentialsError(f"{source}: {error}") from error
     except ImportError as error:
         raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
+    except LookupError as error:  # of the encoding that host names take, whose module is missing
+        raise CredentialsError(f"{source}: {error}") from error
 
 
 def _static_keys(values: tuple[Any, ...], token_variable: str) -> StaticCredentials | None:
@@ -1544,7 +1553,7 @@ def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
     if dual_stack:
-        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+        suffix = _DUAL_STACK_DOMAINS.get(partition, "api.aws")
     return f"https://{name}.{region}.{suffix}"
 
 
@@ -1615,7 +1624,11 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
         ) from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
-    role = ask("GET", roles, headers, _one_word)
+    try:
+        role = ask("GET", roles, headers, _one_word)
+    except CredentialsError as error:
+        hint = "; the instance has no role" if str(error).endswith("HTTP status 404") else ""
+        raise CredentialsError(f"{error}{hint}") from error
     answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
     found = _credentials_from(answer, token)
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
@@ -1778,8 +1791,9 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    # a key of AWS's, its id, a web token
-    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
+    # a key of AWS's, its id, how web tokens and session tokens begin
+    like_keys = r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=len(text))
     return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
 
@@ -1797,13 +1811,14 @@ def _exchange(
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
         with closing(http.client.HTTPConnection(host, port)) as client:
             client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
             if proxy:
-                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
+                _tunnel(client.sock, place, proxy, deadline)
             client.sock.settimeout(_left(deadline))
             if context is not None:
                 client.sock = context.wrap_socket(client.sock, server_hostname=host)

@@ -148,6 +148,9 @@ VARIANTS = [
     (DUAL, "us-east-1", "sts.us-east-1.api.aws"),
     (DUAL, "us-gov-west-1", "sts.us-gov-west-1.api.aws"),
     (DUAL, "cn-north-1", "sts.cn-north-1.api.amazonwebservices.com.cn"),
+    (DUAL, "us-iso-east-1", "sts.us-iso-east-1.api.aws.ic.gov"),
+    (DUAL, "us-isob-east-1", "sts.us-isob-east-1.api.aws.scloud"),
+    (DUAL, "eusc-de-east-1", "sts.eusc-de-east-1.api.amazonwebservices.eu"),
     ({**FIPS, **DUAL}, "us-east-1", "sts-fips.us-east-1.api.aws"),
     ({"AWS_USE_FIPS_ENDPOINT": " TRUE "}, "us-east-1", "sts-fips.us-east-1.amazonaws.com"),
     ({"AWS_USE_DUALSTACK_ENDPOINT": "True"}, "us-east-1", "sts.us-east-1.api.aws"),
@@ -463,6 +466,22 @@ def test_addresses_without_a_proxy(sts, proxy, value, bypassed):
     environ = {**sts.environ, "HTTPS_PROXY": proxy.url, "NO_PROXY": value.format(port=port)}
     assert fields(retrieve(environ)) == sts.issued
     assert proxy.asked == ([] if bypassed else [f"127.0.0.1:{port}"])
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_address_of_ipv6_behind_a_proxy(proxy):
+    try:
+        sts = Sts(("::1", 0))
+    except OSError:
+        pytest.skip("needs IPv6")
+    with sts:
+        place = f"[::1]:{sts.server_address[1]}"
+        proxy.routes[place] = sts
+        environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": f"https://{place}", "HTTPS_PROXY": proxy.url}
+        assert fields(retrieve(environ)) == sts.issued
+        assert proxy.asked == [place]
+        assert fields(retrieve({**environ, "NO_PROXY": "[::1]"})) == sts.issued
+        assert proxy.asked == [place]
 
 
 def test_other_proxies_are_not_for_sts(sts, proxy, behind_proxy, resolver):
