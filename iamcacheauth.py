@@ -1392,7 +1392,7 @@ class AssumedRole(RefreshingCredentials):
             url = _presigned_for_sts(self._base(), self._params, self._region, environ)
             request: _Request = ("GET", url, {}, None)
             answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
-            return _credentials_from(answer, "SessionToken")
+            return _credentials_from(answer, _secrets_in(url), "SessionToken")
 
         try:
             return _named(self._source(), assume)
@@ -1495,7 +1495,8 @@ def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCre
     )
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     request = ("POST", _sts_endpoint(environ), headers, form)
-    return _credentials_from(_answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True), "SessionToken")
+    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True)
+    return _credentials_from(answer, token, "SessionToken")
 
 
 def _presigned_for_sts(
@@ -1571,7 +1572,8 @@ def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCreden
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
     headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
     request = ("GET", url, headers, None)
-    return _credentials_from(_answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization))
+    answer = _answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization)
+    return _credentials_from(answer, authorization)
 
 
 def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
@@ -1614,7 +1616,7 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
     roles = "meta-data/iam/security-credentials/"
     role = ask("GET", roles, headers, _one_word)
     answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
-    found = _credentials_from(answer)
+    found = _credentials_from(answer, token)
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
     expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
     return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
@@ -1662,10 +1664,11 @@ def _parsed_xml(body: bytes) -> dict[str, Any]:
     return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
 
 
-def _credentials_from(answer: Mapping[str, Any], token_field: str = "Token") -> StaticCredentials:
+def _credentials_from(answer: Mapping[str, Any], sent: str, token_field: str = "Token") -> StaticCredentials:
+    """The credentials in an answer; sent: the secrets that no error may repeat, besides those in the answer."""
     fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join(str(answer.get(field)) for field in fields)
+        secrets = " ".join([sent, *(str(answer.get(field)) for field in fields)])
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
     for field in fields:
         if not isinstance(answer.get(field), str) or not answer[field]:
@@ -1771,11 +1774,13 @@ def _safe(text: str, secrets: str = "") -> str:
     import re
     from urllib.parse import unquote
 
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:300]
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}", text)]
-    return f"{text[: min(ends)]}…" if ends else text
+    # a key of AWS's, its id, a web token
+    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
+    end = min(ends, default=len(text))
+    return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
 
 
 def _exchange(
@@ -1791,7 +1796,8 @@ def _exchange(
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    proxy = _proxy_for(parts.netloc, environ) if secure and through_proxy else None
+    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
         with closing(http.client.HTTPConnection(host, port)) as client:
             client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
@@ -1813,11 +1819,10 @@ def _exchange(
     except Error:
         raise
     except OSError as error:
-        untrusted = hasattr(error, "verify_message")
-        via = f"through the proxy {proxy[0]}: " if proxy else ""
-        raise (CredentialsError if untrusted else _Unanswered)(f"{via}{_reason(error)}") from error
+        kind = CredentialsError if hasattr(error, "verify_message") else _TemporaryError if proxy else _Unanswered
+        raise kind(f"{via}{_reason(error)}") from error
     except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _Unanswered(f"no HTTP answer ({type(error).__name__})") from None
+        raise (_TemporaryError if proxy else _Unanswered)(f"{via}no HTTP answer ({type(error).__name__})") from None
 
 
 def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
@@ -1847,7 +1852,7 @@ def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] 
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
-        if proxy.scheme == "http" and proxy.hostname:
+        if proxy.scheme == "http" and proxy.hostname and not _flaw(url):
             login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
             return proxy.hostname, proxy.port or 80, login
     except ValueError:
@@ -1867,8 +1872,8 @@ def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadli
     status = _response(connection, "CONNECT", deadline).status
     if status != 200:
         hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
-        kind = _TemporaryError if status >= 500 else CredentialsError
-        raise kind(f"the proxy {proxy[0]} answered with HTTP status {status}{hint}")
+        kind = _TemporaryError if status == 429 or status >= 500 else CredentialsError
+        raise kind(f"the proxy {proxy[0]}:{proxy[1]} answered with HTTP status {status}{hint}")
 
 
 def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:

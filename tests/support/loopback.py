@@ -28,7 +28,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Callable, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from support.examples import SECRET_KEY, SESSION_TOKEN
@@ -68,6 +68,17 @@ def sts_error(status: int, code: str, message: str) -> Answer:
         '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
         f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         "<RequestId>ad4156e9-bce1-11e2-82e6-6b6efEXAMPLE</RequestId></ErrorResponse>",
+    )
+
+
+def issued_by(action: str, issued: dict[str, str]) -> Answer:
+    """What STS answers to an action that gives a session."""
+    fields = {field.replace("Token", "SessionToken"): escape(text) for field, text in issued.items()}
+    elements = "".join(f"<{field}>{text}</{field}>" for field, text in fields.items())
+    return reply(
+        200,
+        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>'
+        f"<Credentials>{elements}</Credentials></{action}Result></{action}Response>",
     )
 
 
@@ -133,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         target = self.requestline.split()[1]  # in self.path, leading slashes are merged
         self.server.answer(Request(self.command, target, self.headers, body))(self.connection)
 
-    do_GET = do_POST = do_PUT = _exchange
+    do_CONNECT = do_GET = do_POST = do_PUT = _exchange
 
     def log_message(self, *_: object) -> None:
         pass
@@ -276,7 +287,7 @@ class Imds(Server):
         demand(request.headers.get("X-aws-ec2-metadata-token") == self.session_token, 401, "a session token")
         if request.target == self._roles:
             return "role", reply(200, self.role)
-        demand(unquote(request.target) == self._roles + self.role, 404, "another path")
+        demand(request.target == self._roles + self.role, 404, "another path")
         return "credentials", reply(200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **self.issued}))
 
 
@@ -331,14 +342,7 @@ class Sts(Server):
         demand(self.session_name in (None, name), 403, "another session name")
         if fields["WebIdentityToken"] != self.token:
             return "credentials", sts_error(400, "InvalidIdentityToken", "The token is not known")
-        issued = {field.replace("Token", "SessionToken"): escape(text) for field, text in self.issued.items()}
-        elements = "".join(f"<{field}>{text}</{field}>" for field, text in issued.items())
-        return "credentials", reply(
-            200,
-            '<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
-            f"<AssumeRoleWithWebIdentityResult><Audience>tests</Audience><Credentials>{elements}</Credentials>"
-            "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>",
-        )
+        return "credentials", issued_by("AssumeRoleWithWebIdentity", self.issued)
 
 
 # --- what the tests of sources share ---
