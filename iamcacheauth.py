@@ -1,4 +1,4 @@
-# iamcacheauth: IAM authentication tokens for Amazon ElastiCache and MemoryDB
+# iamcacheauth 0.2.0: IAM authentication tokens for Amazon ElastiCache and MemoryDB
 #
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the iamcacheauth authors
@@ -23,17 +23,21 @@
 """Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
 
     import redis
-    from iamcacheauth import ElastiCacheAuth
+    from iamcacheauth import for_endpoint
 
-    auth = ElastiCacheAuth("my-iam-user", "my-cache", region="us-east-1")
-    cache = redis.Redis(host="<the cache's endpoint>", ssl=True, credential_provider=auth)
-    cache.ping()
+    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
+    auth = for_endpoint("my-iam-user", endpoint)
+    cache = redis.Redis(host=endpoint, ssl=True, credential_provider=auth)
 
 The password is a SigV4 presigned URL without its scheme, good for 15 minutes.
 ``auth.token()`` signs a new one at every call, for any client. The command line
-(``python3 iamcacheauth.py --help``) prints tokens too.
+(``python3 iamcacheauth.py --help``) prints tokens and says why a login fails.
 
-What this file promises:
+The file has three parts, each of which uses only itself and what stands above
+it (but ``credentials=None`` means a class of the second): signing, credential
+sources, and commands, which may be cut off where a line says so.
+
+What it promises:
 
 - one file, the standard library only, Python 3.9 and later; to vendor it, copy
   it as it is, with the licence above;
