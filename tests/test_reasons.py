@@ -100,7 +100,9 @@ def test_what_is_no_reason(operation, body):
     assert re.search(r": HTTP status 403$", failure(server.environ))
 
 
-@pytest.mark.parametrize("characters", ["\x1b[2J", "\x9b2J", "\u202e", "\u2028", "\x07", "\x00", "\t", "\u200b"], ids=ascii)
+@pytest.mark.parametrize(
+    "characters", ["\x1b[2J", "\x9b2J", "\u202e", "\u2028", "\x07", "\x00", "\t", "\u200b"], ids=ascii
+)
 @pytest.mark.parametrize("field", ["code", "message", "text"])
 def test_a_reason_is_made_fit_for_a_terminal(container, characters, field):
     said = f"before {characters} after"

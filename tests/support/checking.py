@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import textwrap
 import time
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -32,8 +33,20 @@ def comparable(output: str) -> str:
         raise AssertionError(f"a line of more than 100 characters in:\n{output}")
     output = re.sub(r" +\d+\.\d ms  ", lambda found: "0.1 ms  ".rjust(len(found[0])), output)
     output = re.sub(r"TLS failed: [a-z0-9 ]+", "TLS failed: …", output)  # depends on OpenSSL's version
+    output = re.sub(r"(it\s+says\s+)\S{20}\)", r"\g<1>2026-01-02T12:00:00Z)", output)
     output = output.replace("::1, 127.0.0.1 port", "127.0.0.1 port")  # localhost, where it has two addresses
     return re.sub(r"port \d+", "port 6379", output)
+
+
+def listed(heading: str, *texts: str) -> str:
+    """How a command shows one text, or several under a heading."""
+    if len(texts) == 1:
+        return textwrap.fill(texts[0], 96, break_on_hyphens=False)
+    numbered = (
+        textwrap.fill(f"{number}. {text}", 96, subsequent_indent="   ", break_on_hyphens=False)
+        for number, text in enumerate(texts, 1)
+    )
+    return "\n".join([heading, *numbered])
 
 
 class CallerIdentity(Server):
