@@ -393,7 +393,6 @@ def test_silence_whoever_asks(sts, kind):
     assert time.monotonic() - started < SHORT * 1.25 + 3
     for outcome in outcomes:
         assert FAR_ROLE in outcome.error
-        assert sts.url.partition("//")[2] in outcome.error
 
 
 def test_a_base_that_takes_all_of_the_time(sts):
