@@ -1,4 +1,4 @@
-# iamcacheauth: IAM authentication tokens for Amazon ElastiCache and MemoryDB
+# iamcacheauth 0.2.0: IAM authentication tokens for Amazon ElastiCache and MemoryDB
 #
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the iamcacheauth authors
@@ -23,17 +23,21 @@
 """Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
 
     import redis
-    from iamcacheauth import ElastiCacheAuth
+    from iamcacheauth import for_endpoint
 
-    auth = ElastiCacheAuth("my-iam-user", "my-cache", region="us-east-1")
-    cache = redis.Redis(host="<the cache's endpoint>", ssl=True, credential_provider=auth)
-    cache.ping()
+    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
+    auth = for_endpoint("my-iam-user", endpoint)
+    cache = redis.Redis(host=endpoint, ssl=True, credential_provider=auth)
 
 The password is a SigV4 presigned URL without its scheme, good for 15 minutes.
 ``auth.token()`` signs a new one at every call, for any client. The command line
-(``python3 iamcacheauth.py --help``) prints tokens too.
+(``python3 iamcacheauth.py --help``) prints tokens and says why a login fails.
 
-What this file promises:
+The file has three parts, each of which uses only itself and what stands above
+it (but ``credentials=None`` means a class of the second): signing, credential
+sources, and commands, which may be cut off where a line says so.
+
+What it promises:
 
 - one file, the standard library only, Python 3.9 and later; to vendor it, copy
   it as it is, with the licence above;
@@ -195,10 +199,10 @@ class StaticCredentials:
             object.__setattr__(self, name, value)
         return self
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: object = None) -> None:
         raise AttributeError("StaticCredentials cannot be changed: make new ones")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    __delattr__ = __setattr__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.access_key, self.secret_key, self.token, self.expiration)
@@ -379,8 +383,8 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, _ = session.kept
-        if credentials is not None and time.time() < due:
+        credentials, due, valid_until = session.kept
+        if credentials is not None and time.time() < min(due, valid_until):
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
@@ -469,6 +473,8 @@ class _Given:
         return self._at_hand(time.time()) or self._awaited()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
+        if isinstance(self._credentials, StaticCredentials):  # checked once and for all: a tenth of a token's cost
+            return _unexpired(self._credentials, now, "credentials: ")
         return None if callable(self._credentials) else _asked(lambda: self._credentials, now)
 
     def _awaited(self) -> StaticCredentials:
@@ -499,7 +505,7 @@ def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCrede
     """The credentials that ``function`` gives, valid at ``now`` or after the call; anything else: CredentialsError."""
     try:
         found = function()
-        if hasattr(found, "get_frozen_credentials"):
+        if not isinstance(found, StaticCredentials) and hasattr(found, "get_frozen_credentials"):
             found = found.get_frozen_credentials()
         if not isinstance(found, StaticCredentials):
             missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
@@ -557,7 +563,7 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
     copied, without anything that was fetched or derived.
     """
 
-    _service = ""
+    _service = _user = _name = _region = ""  # for the repr of one whose arguments were refused
 
     def __init__(
         self, user: str, name: str, region: str | None, credentials: _CredentialsArgument, serverless: bool = False
@@ -1106,16 +1112,17 @@ def _checked_user(service: str, user: str) -> str:
     """
     if not isinstance(user, str) or not user:
         raise ConfigurationError(f"user: the id of a user with IAM authentication is wanted, not {_kind(user)}")
-    name = _plain(user).lower()
-    if service == "elasticache" and name == "default":
+    name = _plain(user)
+    if service == "elasticache" and name.lower() == "default":
         raise ConfigurationError("user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam")
     # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
-    pattern_of = name[len("default.") :] if service == "elasticache" and name.startswith("default.") else name
-    if not (pattern_of.isascii() and pattern_of[:1].isalpha() and pattern_of.replace("-", "").isalnum()):
+    prefix = "default." if service == "elasticache" and name.lower().startswith("default.") else ""
+    own = name[len(prefix) :]
+    if not (own.isascii() and own[:1].isalpha() and own.replace("-", "").isalnum()):
         raise ConfigurationError(
             "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
         )
-    return name
+    return name.lower()
 
 
 def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
@@ -1206,7 +1213,7 @@ def _epoch(expiration: Any) -> float:
             "expiration: epoch seconds, ISO 8601 text with a time zone ('2026-01-02T03:04:05Z'),"
             " or a datetime with a time zone is wanted"
         )
-    return expiration
+    return float(expiration)
 
 
 def _utc(epoch: float) -> str:
@@ -1259,6 +1266,12 @@ _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its h
     ("eusc-", "aws-eusc", "amazonaws.eu"),
     ("", "aws", "amazonaws.com"),
 )
+_DUAL_STACK_DOMAINS = {  # where not api.aws
+    "aws-cn": "api.amazonwebservices.com.cn",
+    "aws-iso": "api.aws.ic.gov",
+    "aws-iso-b": "api.aws.scloud",
+    "aws-eusc": "api.amazonwebservices.eu",
+}
 
 
 class EnvironmentCredentials(RefreshingCredentials):
@@ -1313,7 +1326,7 @@ class EnvironmentCredentials(RefreshingCredentials):
         values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
         known, credentials = self._static
         if values != known:
-            credentials = _static_keys(values)
+            credentials = _static_keys(values, _SESSION_TOKEN if get(_SESSION_TOKEN) else "AWS_SECURITY_TOKEN")
             self._static = (values, credentials)
         if credentials is not None:
             return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
@@ -1414,7 +1427,8 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are set, without white space around them, which header values are not to hide."""
-    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
+    found = {name: environ.get(name) for name in list(environ)}  # other threads may take variables away meanwhile
+    set_ones = {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
     return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
 
 
@@ -1426,15 +1440,17 @@ def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCred
         raise CredentialsError(f"{source}: {error}") from error
     except ImportError as error:
         raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
+    except LookupError as error:  # of the encoding that host names take, whose module is missing
+        raise CredentialsError(f"{source}: {error}") from error
 
 
-def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+def _static_keys(values: tuple[Any, ...], token_variable: str) -> StaticCredentials | None:
     stripped = [value.strip() if isinstance(value, str) else value for value in values]
     access_key, secret_key, token, expiration = (value or None for value in stripped)
     variables = {
         "access_key": _ACCESS_KEY,
         "secret_key": _SECRET_KEY,
-        "token": _SESSION_TOKEN,
+        "token": token_variable,
         "expiration": _EXPIRATION,
     }
     if access_key is None and secret_key is None:
@@ -1542,7 +1558,7 @@ def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
     if dual_stack:
-        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
+        suffix = _DUAL_STACK_DOMAINS.get(partition, "api.aws")
     return f"https://{name}.{region}.{suffix}"
 
 
@@ -1613,7 +1629,11 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
         ) from error
     headers = {"X-aws-ec2-metadata-token": token}
     roles = "meta-data/iam/security-credentials/"
-    role = ask("GET", roles, headers, _one_word)
+    try:
+        role = ask("GET", roles, headers, _one_word)
+    except CredentialsError as error:
+        hint = "; the instance has no role" if str(error).endswith("HTTP status 404") else ""
+        raise CredentialsError(f"{error}{hint}") from error
     answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
     found = _credentials_from(answer, token)
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
@@ -1776,8 +1796,9 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    # a key of AWS's, its id, a web token
-    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
+    # a key of AWS's, its id, how web tokens and session tokens begin
+    like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=len(text))
     return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
 
@@ -1795,13 +1816,14 @@ def _exchange(
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
         with closing(http.client.HTTPConnection(host, port)) as client:
             client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
             if proxy:
-                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
+                _tunnel(client.sock, place, proxy, deadline)
             client.sock.settimeout(_left(deadline))
             if context is not None:
                 client.sock = context.wrap_socket(client.sock, server_hostname=host)

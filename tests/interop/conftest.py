@@ -24,15 +24,30 @@ def gate(redis):
         yield gate
 
 
+@pytest.fixture(scope="session")
+def serverless():
+    """The gate of a serverless cache, which is a cluster with a single shard."""
+    with gates.cluster(1, gates.Cache(serverless=True)) as gate:
+        yield gate
+
+
+@pytest.fixture(scope="session")
+def three_shards():
+    with gates.cluster(3) as gate:
+        yield gate
+
+
 @pytest.fixture
 def application(gate, monkeypatch):
-    """The environment of an application that uses the gate's cache. Each token it signs is another second's."""
+    """The environment of an application that uses the gate's cache: each token it signs is another second's, and the
+    gate's hours pass for it as well."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", gates.ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", gates.SECRET_KEY)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("SSL_CERT_FILE", gate.ca_file)
     seconds = iter(range(int(time.time()) - 800, int(time.time()) + 200))
-    clock = types.SimpleNamespace(**{**vars(time), "time": lambda: next(seconds)})
+    monotonic = lambda: time.monotonic() + 3600 * gate.hours
+    clock = types.SimpleNamespace(**{**vars(time), "time": lambda: next(seconds), "monotonic": monotonic})
     monkeypatch.setattr(iamcacheauth, "time", clock)
     yield
     gc.collect()
@@ -49,4 +64,4 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def recipe(gate, application):
     """Run a block of the README's: recipe("redis-py", 1) for the second one under that heading."""
-    return lambda heading, number=0: readme.run(heading, number, gate)
+    return lambda heading, number=0, gate=gate, **options: readme.run(heading, number, gate, **options)

@@ -7,6 +7,8 @@ Tokens are verified with botocore, never with the module under test. What a clie
 except that AUTH and HELLO carry Redis's own password once the token is found good. What is refused is passed on
 as a command that no Redis knows: its error comes back in its place among the replies, whatever the client has
 pipelined and also inside MULTI, and is replaced by the service's one sentence.
+
+The script beside this file that is called `gate` runs it by itself, for programs of your own.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ import trustme
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -44,14 +47,26 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TEMPORARY_ACCESS_KEY = "ASIAIOSFODNN7EXAMPLE"
 SESSION_TOKEN = "AQoDYXdzEE0a8ANXXXXXXXXNO1ewxE5TijQyp+IEXAMPLE=="
 
-WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+WRONGPASS = "WRONGPASS invalid username-password pair or user is disabled."
+# AWS's texts for a login that fails for no fault of the client's:
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/connecting-public-endpoint.html
+UNAVAILABLE = "ERR service is not available"
+THROTTLED = "ERR Exceeded limit of IAM Authentication requests"
 LOOPBACK = "127.0.0.1"
 LINE_LIMIT = 2**24
 PATIENCE = 30  # seconds that a test waits for what must happen; reached only by a test that fails
 
 
 class Refused(Exception):
-    """Why the service refuses a login; it does not tell its clients."""
+    """Why the service refuses a login, and ``answer``, which is all that it tells its clients.
+
+    details: what the token says and what it should say, where that is no secret.
+    """
+
+    def __init__(self, reason: str, details: str = "", answer: str = WRONGPASS) -> None:
+        super().__init__(reason)
+        self.details = details
+        self.answer = answer
 
 
 # --- what the service knows and checks ---
@@ -88,30 +103,39 @@ class Cache:
         signed_at = _epoch(timestamp)
 
         self._check_names(host, claims, user)
-        _require(access_key in self.keys, "unknown access key")
-        _require(claims.pop("X-Amz-Security-Token", None) == session_token, "session token")
-        _require(scope == [timestamp[:8], self.region, self.service, "aws4_request"], "scope")
-        _require(claims.get("X-Amz-Algorithm") == "AWS4-HMAC-SHA256", "algorithm")
-        _require(claims.get("X-Amz-SignedHeaders") == "host", "signed headers")
-        _require(claims.get("X-Amz-Expires") == "900", "X-Amz-Expires")
-        _require(len(claims) == (8 if self.serverless else 7), "parameters")
-        _require(signed_at >= now - 900, "expired")
-        _require(signed_at <= now + 300, "not yet valid")
+        _require(access_key in self.keys, "unknown access key", access_key)
+        _require(
+            claims.pop("X-Amz-Security-Token", None) == session_token,
+            "session token",
+            "a key that begins with ASIA has one, a key that begins with AKIA has none",
+        )
+        _require_same("scope", "/".join(scope), f"{timestamp[:8]}/{self.region}/{self.service}/aws4_request")
+        _require_same("algorithm", claims.get("X-Amz-Algorithm"), "AWS4-HMAC-SHA256")
+        _require_same("signed headers", claims.get("X-Amz-SignedHeaders"), "host")
+        _require_same("X-Amz-Expires", claims.get("X-Amz-Expires"), "900")
+        _require(len(claims) == (8 if self.serverless else 7), "parameters", ", ".join(claims))
+        _require(signed_at >= now - 900, "expired", f"signed {now - signed_at:.0f} s ago")
+        _require(signed_at <= now + 300, "not yet valid", f"signed {signed_at - now:.0f} s ahead")
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
         expected = sigv4(host, pairs, secret_key, self.service, self.region, timestamp)
-        _require(hmac.compare_digest(expected.encode(), signature.encode()), "signature")
+        matches = hmac.compare_digest(expected.encode(), signature.encode())
+        _require(matches, "signature", "signed with another secret key, or changed since")
 
     def _check_names(self, host: str, claims: dict[str, str], user: str) -> None:
-        _require(host == self.name, "host")
-        _require(claims.get("Action") == "connect", "Action")
-        _require(claims.get("User") == user, "another user's token")
-        _require(user in self.users, "unknown user")
-        _require(claims.get("ResourceType") == ("ServerlessCache" if self.serverless else None), "ResourceType")
+        _require_same("host", host, self.name)
+        _require_same("Action", claims.get("Action"), "connect")
+        _require_same("another user's token", claims.get("User"), user)
+        _require(user in self.users, "unknown user", user)
+        _require_same("ResourceType", claims.get("ResourceType"), "ServerlessCache" if self.serverless else None)
 
 
-def _require(condition: bool, reason: str) -> None:
+def _require(condition: bool, reason: str, details: str = "") -> None:
     if not condition:
-        raise Refused(reason)
+        raise Refused(reason, details)
+
+
+def _require_same(reason: str, found: str | None, wanted: str | None) -> None:
+    _require(found == wanted, reason, f"the token has {found!r}, this cache wants {wanted!r}")
 
 
 def _epoch(timestamp: str) -> float:
@@ -198,25 +222,39 @@ class Gate:
     lifetime: hours after its last login at which a connection is cut. They pass when a test says so (``pass_hours``),
         so that what clients do at a cut does not depend on the speed of the machine.
     clock_offset: seconds by which the gate's clock is ahead of this machine's; may be set at any time.
+    report: called with a line about every login, refusal and cut.
     """
 
     host = "localhost"
 
-    def __init__(self, cache: Cache | None = None, *nodes: Redis, lifetime: int = 12) -> None:
+    def __init__(
+        self,
+        cache: Cache | None = None,
+        *nodes: Redis,
+        lifetime: int = 12,
+        port: int = 0,
+        report: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self.cache = cache or Cache()
         self.lifetime = lifetime
+        self.ports: list[int] = []
+        self.ca_file = ""
+        self._nodes = nodes
+        self._first_port = port
+        self._report = report
+        self._forget()
+        self._connections: set[_Connection] = set()
+        self._changed = threading.Condition()
+        self._cleanup = contextlib.ExitStack()
+
+    def _forget(self) -> None:
         self.hours = 0
         self.clock_offset = 0.0
         self.logins: list[Login] = []
         self.refusals: list[str] = []
         self.cuts = 0
-        self.ports: list[int] = []
-        self.ca_file = ""
-        self._nodes = nodes
         self._to_refuse = 0
-        self._connections: set[_Connection] = set()
-        self._changed = threading.Condition()
-        self._cleanup = contextlib.ExitStack()
+        self._answer = WRONGPASS
 
     @property
     def port(self) -> int:
@@ -229,6 +267,9 @@ class Gate:
                 for user in self.cache.users:
                     node.add_user(user)
             self.ca_file = cleanup.enter_context(authority().cert_pem.tempfile())
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.num_tickets = 0  # a client that resumes a session does not look at the certificate again
+            self.certify(self.host, LOOPBACK)
             thread = threading.Thread(target=asyncio.run, args=(self._run(),))
             thread.start()
             cleanup.callback(thread.join)
@@ -240,9 +281,22 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def refuse_next(self, logins: int = 1) -> None:
-        """Refuse that many logins, whatever their tokens."""
+    def start_afresh(self) -> None:
+        """End all connections, empty every node, and have it all as it was in the beginning."""
+        self.cut_all()
+        for node in self._nodes:
+            node.run("FLUSHALL")
+        self.certify(self.host, LOOPBACK)
+        self._forget()
+
+    def certify(self, *names: str) -> None:
+        """From now on have a certificate for these names, from the authority that clients trust."""
+        authority().issue_cert(*names).configure_cert(self._tls)
+
+    def refuse_next(self, logins: int = 1, answer: str = WRONGPASS) -> None:
+        """Refuse that many logins with this answer, whatever their tokens."""
         self._to_refuse = logins
+        self._answer = answer
 
     def forbid(self, command: str) -> None:
         """Take the permission for a command from every user: Redis answers NOPERM."""
@@ -275,11 +329,15 @@ class Gate:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority().issue_cert(self.host, LOOPBACK).configure_cert(tls)
         servers = [
-            await asyncio.start_server(functools.partial(self._serve, node), LOOPBACK, 0, ssl=tls, limit=LINE_LIMIT)
-            for node in self._nodes
+            await asyncio.start_server(
+                functools.partial(self._serve, node),
+                LOOPBACK,
+                self._first_port and self._first_port + number,
+                ssl=self._tls,
+                limit=LINE_LIMIT,
+            )
+            for number, node in enumerate(self._nodes)
         ]
         with self._changes():
             self.ports = [server.sockets[0].getsockname()[1] for server in servers]
@@ -320,27 +378,30 @@ class Gate:
             yield
             self._changed.notify_all()
 
-    def admit(self, user: str, token: str, in_multi: bool) -> bool:
-        """Decide about one login and keep the record of it."""
+    def admit(self, user: str, token: str, in_multi: bool) -> str:
+        """Decide about one login and keep the record of it: why it is refused, in the service's words; or nothing."""
         with self._changes():
             try:
                 self._check(user, token, in_multi)
             except Refused as refused:
                 self.refusals.append(str(refused))
-                return False
+                self._report(f"refused  {user}: {refused}" + (f" ({refused.details})" if refused.details else ""))
+                return refused.answer
             self.logins.append(Login(user, token))
-            return True
+            self._report(f"login    {user}")
+            return ""
 
     def _check(self, user: str, token: str, in_multi: bool) -> None:
         if self._to_refuse > 0:
             self._to_refuse -= 1
-            raise Refused("on demand")
+            raise Refused("on demand", answer=self._answer)
         _require(not in_multi, "inside MULTI")
         self.cache.check(user, token, time.time() + self.clock_offset)
 
     def count_cut(self) -> None:
         with self._changes():
             self.cuts += 1
+            self._report("cut")
 
 
 class _Connection:
@@ -353,6 +414,7 @@ class _Connection:
         self._password = password
         self._writer = writer
         self._refusal = f"refused-{secrets.token_hex(8)}".encode()
+        self._answers: list[str] = []  # to logins that were refused and whose turn among the replies is to come
         self._in_multi = False
 
     async def serve(
@@ -376,7 +438,9 @@ class _Connection:
     async def _pass_replies(self, replies: asyncio.StreamReader) -> None:
         try:
             async for line in replies:
-                self._writer.write(WRONGPASS if line.startswith(b"-ERR unknown command '" + self._refusal) else line)
+                if line.startswith(b"-ERR unknown command '" + self._refusal):
+                    line = f"-{self._answers.pop(0)}\r\n".encode()
+                self._writer.write(line)
                 await self._writer.drain()
         finally:
             self._writer.close()
@@ -394,7 +458,9 @@ class _Connection:
         if position is None:
             return command
         user, token = command[position : position + 2]
-        if not self._gate.admit(user.decode(errors="replace"), token.decode(errors="replace"), self._in_multi):
+        refusal = self._gate.admit(user.decode(errors="replace"), token.decode(errors="replace"), self._in_multi)
+        if refusal:
+            self._answers.append(refusal)
             return [self._refusal]
         self.last_login = self._gate.hours
         return [*command[: position + 1], self._password, *command[position + 2 :]]
@@ -425,3 +491,28 @@ async def _read_bulk(reader: asyncio.StreamReader) -> bytes:
 
 def _encoded(command: list[bytes]) -> bytes:
     return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in command)
+
+
+# --- clusters ---
+
+SLOTS = 16384
+
+
+@contextlib.contextmanager
+def cluster(shards: int, cache: Cache | None = None, **options: Any) -> Iterator[Gate]:
+    """A gate before that many nodes in cluster mode, which announce the gate's ports for their own."""
+    bus_ports = [str(free_port()) for _ in range(shards)]
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(Redis("--cluster-enabled", "yes", "--cluster-port", p)) for p in bus_ports]
+        gate = stack.enter_context(Gate(cache, *nodes, **options))
+        for number, (node, port) in enumerate(zip(nodes, gate.ports)):
+            node.run("CONFIG", "SET", "cluster-announce-port", str(port))
+            node.run("CONFIG", "SET", "cluster-announce-hostname", gate.host)
+            node.run("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
+            first, after_last = SLOTS * number // shards, SLOTS * (number + 1) // shards
+            node.run("CLUSTER", "ADDSLOTSRANGE", str(first), str(after_last - 1))
+        for port, bus_port in zip(gate.ports[1:], bus_ports[1:]):
+            nodes[0].run("CLUSTER", "MEET", LOOPBACK, str(port), bus_port)
+        for node in nodes:
+            node.wait_for_log("Cluster state changed: ok")
+        yield gate

@@ -5,7 +5,7 @@ import re
 import types
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
-ENDPOINT = re.compile(r"\w+\.my-cache\.abc123\.use1\.cache\.amazonaws\.com")
+ENDPOINT = re.compile(r"[\w-]+(\.my-cache\.abc123|-abc123\.serverless)\.use1\.cache\.amazonaws\.com")
 
 
 def block(heading, number, gate):
@@ -16,10 +16,12 @@ def block(heading, number, gate):
     return "\n" * lines_before + pointed_at(gate, found[1])
 
 
-def table_line(heading, first, gate):
-    """The code in the second column of the row that begins with ``first``."""
-    (code,) = re.findall(rf"^\| {re.escape(first)}\b[^|]* \| `([^`]*)`", section(heading), re.MULTILINE)
-    return pointed_at(gate, code)
+def table_line(heading, first, column, gate):
+    """The code in that column of the row that begins with ``first``, or what else stands there."""
+    (row,) = re.findall(rf"^\| {re.escape(first)}\b.*$", section(heading), re.MULTILINE)
+    cell = row.split(" | ")[column]
+    code = re.match(r"`([^`]*)`", cell)
+    return pointed_at(gate, code[1]) if gate and code else cell.strip(" |")
 
 
 def section(heading):
@@ -30,11 +32,22 @@ def section(heading):
 
 
 def pointed_at(gate, code):
-    return ENDPOINT.sub(gate.host, code).replace("6379", str(gate.port))
+    """The code with the gate's address in the place of the endpoint, out of which it still reads the cache's name."""
+    code = ENDPOINT.sub(gate.host, code).replace("6379", str(gate.port))
+    return code.replace('"my-iam-user", endpoint', f'"my-iam-user", "{endpoint(gate.cache)}"')
 
 
-def run(heading, number, gate):
-    """The names that a block defines, as attributes."""
-    names = {"__name__": "recipe"}
-    exec(compile(block(heading, number, gate), README, "exec"), names)
+def endpoint(cache):
+    """What AWS would call it."""
+    if cache.serverless:
+        return f"{cache.name}-abc123.serverless.use1.cache.amazonaws.com"
+    if cache.service == "memorydb":
+        return f"clustercfg.{cache.name}.abc123.memorydb.us-east-1.amazonaws.com"
+    return f"master.{cache.name}.abc123.use1.cache.amazonaws.com"
+
+
+def run(heading, number, gate, edit=lambda code: code, **names):
+    """The names that a block defines, as attributes. ``edit`` changes its text before; ``names`` are there already."""
+    names["__name__"] = "recipe"
+    exec(compile(edit(block(heading, number, gate)), README, "exec"), names)
     return types.SimpleNamespace(**names)
