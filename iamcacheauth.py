@@ -2491,7 +2491,7 @@ def _unwrapped(text: str) -> tuple[str, list[str]]:
     from urllib.parse import unquote
 
     def quoted(found: re.Match[str]) -> str:
-        return next((piece for piece in found[0].split('"') if "?" in piece or "%3f" in piece.lower()), found[0])
+        return next((text for text in re.split("['\"]", found[0]) if "?" in text or "%3f" in text.lower()), found[0])
 
     def decoded(found: re.Match[str]) -> str:
         try:
@@ -2503,7 +2503,7 @@ def _unwrapped(text: str) -> tuple[str, list[str]]:
     problems = []
     for wrapping, form, original in (
         ("JSON", r"^[{\[].*", quoted),
-        ("variable", r"^(?:export\s+)?\w+=(['\"]?)(?=[^=&]*(?:\?|%3F))(.*)\1$", r"\2"),
+        ("variable", r"^(?:[\w-]+\s+)?[\w-]+=(['\"]?)(?=[^=&]*(?:\?|%3F))(.*)\1$", r"\2"),
         ("key", r"^(?:-\s+)?[\w.-]+:\s+(['\"]?)(.*)\1$", r"\2"),
         ("URL", r"^\w+://[^/?@]*:(.+)@[^@]*$", lambda found: found[1] if "?" in found[1] else unquote(found[1])),
         ("encoded", r"^(?!.*\?).*%3F.*$", lambda found: unquote(found[0])),
@@ -2551,8 +2551,10 @@ def _parsed_params(query: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
-    """How the signature came about, if this environment has the key, and None if not: "" as it should have, spelling
-    if it is for another spelling of the start, or what its maker did that others do as well."""
+    """What its maker did wrong, in words; "spelling" if only the start is written otherwise; "" if it is right.
+
+    None if the key is not this environment's, so that nobody can tell.
+    """
     import re
     from datetime import datetime, timedelta
 

@@ -1237,12 +1237,13 @@ def test_what_is_certain_comes_without_the_usual_causes(cache, check, resolver):
 @pytest.mark.parametrize(
     ("offset", "by"), [(7200, "2 h behind"), (-7200, "2 h ahead"), (-300, "5 min ahead"), (900, "15 min behind")]
 )
-@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize("status", [200, 403, 503])
 def test_a_wrong_clock(refused, sts, offset, by, status):
+    """Whoever answers has one to compare with."""
     sts.clock_offset = offset
-    body = f"<R><Arn>{ROLE}</Arn></R>" if status == 200 else "<R><Code>SignatureDoesNotMatch</Code></R>"
+    body = {200: f"<R><Arn>{ROLE}</Arn></R>", 403: "<R><Code>SignatureDoesNotMatch</Code></R>", 503: "A proxy's page"}
     with clock_at(NOON):
-        sts.faults["identity"] = iter([reply(status, body, sts.date)])
+        sts.faults["identity"] = iter([reply(status, body[status], sts.date)])
         after = refused(sts.environ)
     assert after.splitlines()[-1] == f"This machine's clock is wrong ({by}): set it, or run a time service."
 
