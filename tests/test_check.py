@@ -1294,6 +1294,15 @@ def test_an_error_that_quotes_the_request(refused, sts):
     assert "The secret key does not belong to the access key" in after
 
 
+def test_an_error_with_a_piece_of_the_signature(refused, sts):
+    def telling(connection):
+        signature = dict(parse_qsl(sts.requests[-1].target))["X-Amz-Signature"]
+        sts_error(403, "SignatureDoesNotMatch", f"It was not {signature[20:32]}")(connection)
+
+    sts.faults["identity"] = iter([telling])
+    assert refused(sts.environ).startswith(row("identity", "FAILED", f"{STS}: SignatureDoesNotMatch It was not …"))
+
+
 # --- usage ---
 
 NO_ENDPOINT = "iamcacheauth: --endpoint: HOST or HOST:PORT is wanted, without a scheme or a path\n"
