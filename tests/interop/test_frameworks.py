@@ -10,6 +10,7 @@ import itertools
 import types
 
 import behaviour
+import celery.schedules
 import django.conf
 import flask
 import pytest
@@ -234,6 +235,20 @@ async def socketio(names):
 
     yield operate
     await names.made.redis.aclose()
+
+
+@use("redbeat", "redbeat")
+async def redbeat(names):
+    app = celery.Celery("tasks", broker=names.made["redbeat_redis_url"])
+    app.conf.update(names.made)
+    schedulers = importlib.import_module("redbeat.schedulers")
+
+    async def operate():
+        schedulers.RedBeatSchedulerEntry("entry", "task", celery.schedules.schedule(60), app=app).save()
+
+    yield operate
+    schedulers.get_redis(app).close()
+    app.close()
 
 
 @use("redis-om", "redis_om", "get_redis_connection")

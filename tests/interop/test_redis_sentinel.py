@@ -7,6 +7,7 @@ import subprocess
 import behaviour
 import gate as gates
 import pytest
+import readme
 import redis
 from redis.sentinel import Sentinel
 from support.subject import iamcacheauth
@@ -56,10 +57,13 @@ def sentinel_port(gate, application, tmp_path):
 
 
 @pytest.fixture
-def operate(sentinel_port):
+def operate(gate, sentinel_port):
     with contextlib.ExitStack() as stack:
         sentinel = Sentinel([(gates.LOOPBACK, sentinel_port)])
-        cache = sentinel.master_for("my-cache", ssl=True, credential_provider=auth("my-iam-user"))
+        cache = eval(
+            readme.table_line("Frameworks", "redis-py's Sentinel", 1, gate),
+            {"Sentinel": lambda _: sentinel, "sentinels": None, "auth": auth("my-iam-user")},
+        )
         for client in (cache, *sentinel.sentinels):
             stack.callback(client.close)
 
@@ -76,3 +80,14 @@ def test_new_connections_get_new_tokens(gate, operate):
 
 def test_a_refusal_shows_and_passes(gate, operate):
     asyncio.run(behaviour.a_refusal_shows_and_passes(gate, operate, redis.AuthenticationError))
+
+
+def test_a_certificate_for_another_name_gets_no_token(gate, operate):
+    """The sentinel itself looks at no names: its connections to the gate do not end for that."""
+    asyncio.run(operate())
+    logins = len(gate.logins)
+    gate.certify("another-cache.example.com")
+    gate.cut_all()
+    with pytest.raises(redis.ConnectionError):
+        asyncio.run(operate())
+    assert "my-iam-user" not in [login.user for login in gate.logins[logins:]]
