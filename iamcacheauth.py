@@ -383,8 +383,8 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, _ = session.kept
-        if credentials is not None and time.time() < due:
+        credentials, due, valid_until = session.kept
+        if credentials is not None and time.time() < min(due, valid_until):
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
@@ -1797,7 +1797,7 @@ def _safe(text: str, secrets: str = "") -> str:
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
     # a key of AWS's, its id, how web tokens and session tokens begin
-    like_keys = r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
     ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=len(text))
     return text[:300] if end >= 300 or not ends else f"{text[:end]}…"

@@ -909,8 +909,8 @@ UNAVAILABLE = (
 GOES_ON = "A connection whose renewed login gets this goes on until its 12 hours are over."
 OUTAGES = {
     "ERR service is not available": UNAVAILABLE,
-    "ERR IAM Authentication service is not available.": "IAM is down: log in again after growing pauses, and look at the"
-    f" AWS Health Dashboard. {GOES_ON}",
+    "ERR IAM Authentication service is not available.": "IAM is down: log in again after growing pauses, and look at"
+    f" the AWS Health Dashboard. {GOES_ON}",
     "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections, log in less"
     f" often, after growing pauses, and look at the metric {{}}. {GOES_ON}",
 }
