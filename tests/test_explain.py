@@ -1023,9 +1023,13 @@ def assert_nothing_secret(output):
     assert not shown, f"{shown} in:\n{output}"
 
 
-@given(mangled_tokens())
-def test_mangled_tokens(text):
-    status, output = explained(text)
+@given(mangled_tokens(), st.booleans())
+def test_mangled_tokens(text, with_its_keys):
+    with pytest.MonkeyPatch.context() as patch:
+        if with_its_keys:
+            patch.setenv("AWS_ACCESS_KEY_ID", TEMPORARY.access_key)
+            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        status, output = explained(text)
     assert_nothing_secret(output)
     assert (status == 0) == (NOTHING in output)
     assert all(line.isprintable() for line in output.splitlines())
