@@ -421,13 +421,14 @@ def test_no_network(sts, process):
     assert "VPC endpoint" in message
 
 
-SIGNED = "qW3/eR5+tY7=uI9/oP1+aS2/dF4="  # no eight characters of it are the same when they are percent-encoded
+BASE_KEY = "jK8lZ0xCvB2nM5qWeR7tY9uI1oP3aS6dF4gH0pLm"
+SIGNED = "qW3!eR5,tY7:uI9!oP1,aS2:dF4!"  # no eight characters of it are the same when they are percent-encoded
 
 
 def test_no_secret_that_was_sent_is_repeated(sts):
     """Nor the signature, which is in the URL."""
-    base = iamcacheauth.StaticCredentials(TEMPORARY.access_key, SIGNED[::-1] * 2, SIGNED * 8)
-    sts.keys[TEMPORARY.access_key, SIGNED * 8] = SIGNED[::-1] * 2
+    base = iamcacheauth.StaticCredentials(TEMPORARY.access_key, BASE_KEY, SIGNED * 8)
+    sts.keys[TEMPORARY.access_key, SIGNED * 8] = BASE_KEY
     answers = itertools.cycle(
         [
             lambda text: sts_error(403, "AccessDenied", text),
@@ -444,8 +445,8 @@ def test_no_secret_that_was_sent_is_repeated(sts):
         operation, _ = serve(request)
         target = request.target
         signature = target.partition("X-Amz-Signature=")[2]
-        echoed.extend([signature, SIGNED * 8, SIGNED[::-1] * 2])
-        text = (target, signature, SIGNED * 8, SIGNED[::-1] * 2)[len(echoed) // 3 % 4]
+        echoed.extend([signature, SIGNED * 8, BASE_KEY])
+        text = (target, signature, SIGNED * 8, BASE_KEY)[len(echoed) // 3 % 4]
         return operation, next(answers)(text)
 
     sts.serve = echo
