@@ -1601,7 +1601,7 @@ def _from_instance_metadata(environ: _Settings, deadline: float) -> StaticCreden
     if "AWS_EC2_METADATA_SERVICE_ENDPOINT" not in environ:
         hints[""] = f"; {_NOTHING_SET}"  # whatever the error
     token = ask("PUT", "api/token", "token-ttl-seconds", "21600", parsed=_one_word, hints=hints)
-    roles, hints = "meta-data/iam/security-credentials/", {"HTTP status 404": "; the instance has no role"}
+    roles, hints = "meta-data/iam/security-credentials/", {"HTTP status 404$": "; the instance has no role"}
     role = ask("GET", roles, "token", token, parsed=_one_word, hints=hints)
     answer = ask("GET", f"{roles}{role}", "token", token)  # the SDKs do not encode the role's name either
     found = _credentials_from(answer, token, "Token")
@@ -1651,7 +1651,7 @@ def _credentials_from(answer: dict[str, Any], sent: str, token_field: str) -> St
     """The credentials in an answer; sent: the secrets that no error may repeat, besides those in the answer."""
     fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join([sent, *(str(answer.get(field)) for field in fields)])
+        secrets = " ".join([sent, *(str(answer.get(field)) for field in ("Token", "SessionToken", *fields))])
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
     for field in fields:
         if not isinstance(answer.get(field), str) or not answer[field]:
@@ -1698,8 +1698,9 @@ def _answer(
     attempts: how often to ask, as long as failures are temporary; the pause before the next
     is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
     of one attempt; None for an even share of what is left. secrets: what was sent and no
-    error may repeat. hints: what to add to an error that holds the words before it.
+    error may repeat. hints: what to add to an error in which the expression before it is found.
     """
+    import re
     from urllib.parse import urlsplit
 
     pause = 0.5
@@ -1718,7 +1719,7 @@ def _answer(
             attempts -= 1
             delay = pause * _random()
             if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
-                hint = "".join(hint for words, hint in hints.items() if words in str(error))
+                hint = "".join(hint for form, hint in hints.items() if re.search(form, str(error)))
                 raise CredentialsError(f"{urlsplit(request[1]).netloc}: {error}{hint}") from error.__cause__
         time.sleep(delay)
         pause *= 2
@@ -1808,7 +1809,7 @@ def _exchange(
             raise CredentialsError(f"{via}{_reason(error)}") from error
         raise _TemporaryError(f"{via or 'no answer: '}{_reason(error)}") from error
     except (ValueError, HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise _TemporaryError(f"{via or 'no answer: '}what came is not HTTP ({type(error).__name__})") from None
+        raise _TemporaryError(f"{via}no HTTP answer ({type(error).__name__})") from None
 
 
 def _response(
