@@ -1,4 +1,4 @@
-# iamcacheauth: IAM authentication tokens for Amazon ElastiCache and MemoryDB
+# iamcacheauth 0.2.0: IAM authentication tokens for Amazon ElastiCache and MemoryDB
 #
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the iamcacheauth authors
@@ -23,17 +23,21 @@
 """Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
 
     import redis
-    from iamcacheauth import ElastiCacheAuth
+    from iamcacheauth import for_endpoint
 
-    auth = ElastiCacheAuth("my-iam-user", "my-cache", region="us-east-1")
-    cache = redis.Redis(host="<the cache's endpoint>", ssl=True, credential_provider=auth)
-    cache.ping()
+    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
+    auth = for_endpoint("my-iam-user", endpoint)
+    cache = redis.Redis(host=endpoint, ssl=True, credential_provider=auth)
 
 The password is a SigV4 presigned URL without its scheme, good for 15 minutes.
 ``auth.token()`` signs a new one at every call, for any client. The command line
-(``python3 iamcacheauth.py --help``) prints tokens too.
+(``python3 iamcacheauth.py --help``) prints tokens and says why a login fails.
 
-What this file promises:
+The file has three parts, each of which uses only itself and what stands above
+it (but ``credentials=None`` means a class of the second): signing, credential
+sources, and commands, which may be cut off where a line says so.
+
+What it promises:
 
 - one file, the standard library only, Python 3.9 and later; to vendor it, copy
   it as it is, with the licence above;
@@ -381,8 +385,8 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, _ = session.kept
-        if credentials is not None and time.time() < due:
+        credentials, due, valid_until = session.kept
+        if credentials is not None and time.time() < min(due, valid_until):
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
@@ -473,6 +477,8 @@ class _Given:
         return self._at_hand(time.time()) or self._awaited()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
+        if isinstance(self._credentials, StaticCredentials):  # checked once and for all: a tenth of a token's cost
+            return _unexpired(self._credentials, now, "credentials: ")
         return None if callable(self._credentials) else _asked(lambda: self._credentials, now)
 
     def _awaited(self) -> StaticCredentials:
@@ -503,7 +509,7 @@ def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCrede
     """The credentials that ``function`` gives, valid at ``now`` or after the call; anything else: CredentialsError."""
     try:
         found = function()
-        if hasattr(found, "get_frozen_credentials"):
+        if not isinstance(found, StaticCredentials) and hasattr(found, "get_frozen_credentials"):
             found = found.get_frozen_credentials()
         if not isinstance(found, StaticCredentials):
             missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
@@ -1760,7 +1766,7 @@ def _safe(text: str, secrets: str = "") -> str:
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
     # a key of AWS's, its id, how web tokens and session tokens begin
-    like_keys = r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
     ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=300)
     return f"{text[:end]}…" if end < 300 else text[:300]
@@ -1994,7 +2000,7 @@ nothing => Nothing is wrong with what it says. The rest only the service knows: 
 service => It is signed for another service. Sign for elasticache or memorydb.
 no ResourceType => MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.
 ResourceType => ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.
-spelling => The signature is right, but it is one for another spelling of the start. Write the token as it was signed:
+spelling => The signature is right, for another spelling of the start. Write it as it was signed:
         {start}Action=connect&…
 endpoint => It is signed for an endpoint. Sign for the {kind}'s name{guess}.
 start => It does not start with the {kind}'s name and '/?'. {form}
@@ -2005,8 +2011,7 @@ no key => The access key id is {key_kind}. Sign with a key, whose id starts with
 lost => A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
 left over => A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.
 other session => Its session token is not that of this environment, though the key is: it was cut or changed on the way.
-other key => Another secret key than this environment's made the signature, or the token was changed after that. Make
-        one here with the token command, and compare.
+other key => It was signed with another secret key than this environment's, or changed after that. Make a new one.
 lifetime => Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.
 dates => X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.
 no time => X-Amz-Date is no time there is. Sign anew.
@@ -2020,8 +2025,7 @@ profile => {variable} is set, and is not read: the credentials are those above. 
 connect public: .*resolve => The endpoint is mistyped, or its cache was deleted: compare it with the console.
 connect .*resolve => The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.
     This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?
-connect .*refused => Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
-        and 6380.
+connect .*refused => Nothing listens on this port: caches use 6379 unless configured otherwise, serverless also 6380.
 connect public => A firewall between here and the internet drops connections to this port: it has to let them out.
     This machine has no way to the internet, as in a private subnet without a NAT gateway.
 connect => The cache's security group does not let this machine in: it needs an inbound rule for this port.
@@ -2034,29 +2038,28 @@ tls other: .*mismatch => The endpoint is an alias, an address or a tunnel, which
     Something between here and the cache answers in its place.
 tls .*mismatch => What answers is another cache: compare the host name with the console, and what it resolves to.
     Something between here and the cache answers in its place.
-tls .*not trusted => This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give
+tls .*not trusted => This machine does not trust Amazon's root certificates: install ca-certificates, or give
         --ca-file.
     Something between here and the cache answers in its place.
-tls (other|named): .*plaintext => A proxy or tunnel there (stunnel, a sidecar) speaks TLS with the cache itself: clients
-        log in through it without TLS, and check takes the cache's own endpoint.
-    Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).
+tls (other|named): .*plaintext => A proxy or tunnel there (stunnel, a sidecar) speaks TLS with the cache itself:
+        clients log in through it without TLS, and check takes the cache's own endpoint.
+    Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.
     This is another server, or another port, than the cache's TLS port.
-tls .*plaintext => Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in
-        place).
+tls .*plaintext => Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.
     This is another server, or another port, than the cache's TLS port.
 tls public: .*TLS failed => A public endpoint, of a serverless cache with Valkey 9, takes TLS 1.3 only, which this
         Python or something between here and the cache does not speak.
     What answers is not ElastiCache: compare host and port with the console.
 tls|(auth|ping) \w+: no answer => What answers is not ElastiCache or MemoryDB: compare host and port with the console.
     Something between here and the cache cuts or changes connections.
-.*: ERR service is not available => IAM is down, logins are throttled, or the engine is overloaded: this answer does not
-        tell which. Log in less often, try again after growing pauses, and look at the metric {metric} and the AWS
+.*: ERR service is not available => IAM is down, logins are throttled, or the engine is overloaded, which this answer
+        does not tell apart: log in less often, after growing pauses, and look at the metric {metric} and the AWS
         Health Dashboard.
-.*: ERR IAM Authentication service is not => IAM is down: try again after growing pauses, and look at the AWS Health
-        Dashboard. A connection that gets this when it renews its login goes on until its 12 hours are over.
-.*: ERR Exceeded limit of IAM Auth => There are too many logins: keep connections open, log in less often, try again
-        after growing pauses, and look at the metric {metric}. A connection that gets this when it renews its login goes
-        on until its 12 hours are over.
+.*: ERR IAM Authentication service is not => IAM is down: log in again after growing pauses, and look at the AWS Health
+        Dashboard. A connection whose renewed login gets this goes on until its 12 hours are over.
+.*: ERR Exceeded limit of IAM Auth => There are too many logins: keep connections, log in less often, after growing
+        pauses, and look at the metric {metric}. A connection whose renewed login gets this goes on until its 12 hours
+        are over.
 .*: NOPERM => The login worked, but the user's access string does not allow this command, which is no fault of IAM.
 .*: NOAUTH => The server forgot the login: something between here and the cache changes connections.
 .*: MOVED => This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.
@@ -2089,8 +2092,7 @@ refused: memorydb => User {name} is not in the cluster's ACL, is not of type iam
         describe-users --user-name {name}
 refused: account => The {kind} is in another account than {account}, this identity's, and only roles of that account can
         log in: assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it.
-refused: alias => The endpoint is an alias, so it does not show whether name, region and --serverless are right: check
-        them.
+refused: alias => The endpoint is an alias, so it does not show whether name, region and --serverless are right.
 refused: condition => A policy's condition, a permissions boundary or a service control policy forbids it.
 refused: engine => The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
 """
@@ -2486,21 +2488,17 @@ def _parsed_params(query: str) -> tuple[list[tuple[str, str]], list[str]]:
     as_written = [param.partition("=")[::2] for param in query.split("&")]
     pairs = [(capitals.get(name.lower(), name), value) for name, value in as_written]
     count = Counter(name for name, _ in pairs)
+
+    def having(flaw: str) -> list[str]:
+        return [name for name, value in pairs if re.search(flaw, f"{name}={value}")]
+
     problems = []
     for cause, flaw, where in (
         ("twice", "", [name for name in count if count[name] > 1]),
         ("capitals", "", [name for (name, _), (before, _) in zip(pairs, as_written) if name != before]),
-        (
-            "flaw",
-            "A '%' that encodes nothing",
-            [name for name, value in pairs if re.search("%(?![0-9A-Fa-f]{2})", value)],
-        ),
-        (
-            "flaw",
-            "Percent-encoded twice",
-            [name for name, value in pairs if re.search("^X-Amz-.*%25[0-9A-Fa-f]{2}", f"{name}={value}")],
-        ),
-        ("flaw", "A '+', which stands for a space", [name for name, value in pairs if "+" in value]),
+        ("flaw", "A '%' that encodes nothing", having("%(?![0-9A-Fa-f]{2})")),
+        ("flaw", "Percent-encoded twice", having("^X-Amz-.*%25[0-9A-Fa-f]{2}")),  # a user may hold a '%'
+        ("flaw", "A '+', which stands for a space", having(r"\+")),
     ):
         if where:  # a name that tokens do not have may be a piece of a secret
             names = dict.fromkeys(name if name in known else "another parameter" for name in where)
@@ -2522,58 +2520,47 @@ def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
         return None
     signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
     small = [(name.lower() if name == "X-Amz-Security-Token" else name, value) for name, value in signed]
-    encoded, host = _encoded(signed), written.partition("/")[0]
+    encoded, host, known = _encoded(signed), written.partition("/")[0], _SIGNING_PARAMS.union(_PARAM_FORMS)
     name = re.sub(":(443|80)$", "", host.lower())
 
     def moved(time: str, form: str, **by: int) -> str:
         return (datetime.strptime(time, form) + timedelta(**by)).strftime(form)
 
+    def without(added: str) -> str:
+        return canonical_query(pair for pair in signed if pair[0] != added)
+
     right = {"method": "GET", "path": "/", "query": canonical_query(signed), "host": name, "day": date}
     right.update(payload=_EMPTY_PAYLOAD_HASH, time=params["X-Amz-Date"])
-    hash_wanted, once = "Sign the SHA-256 of an empty payload.", "Encode them once."
     try:
-        made: list[tuple[str, dict[str, str]]] = [
-            ("" if written == f"{name}/" else "spelling", {}),
-            ("", {"host": host}),
-            (
-                f"It was signed with UNSIGNED-PAYLOAD as the payload's hash. {hash_wanted}",
-                {"payload": "UNSIGNED-PAYLOAD"},
-            ),
-            (f"It was signed with nothing as the payload's hash. {hash_wanted}", {"payload": ""}),
-            ("It was signed as a POST request. Sign a GET request.", {"method": "POST"}),
-            ("It was signed without a path. Sign for the path '/'.", {"path": ""}),
-            ("It was signed for the path '//'. Sign for the path '/'.", {"path": "//"}),
-            (
-                "Its parameters were not sorted for signing. Sort the canonical query by name.",
-                {"query": _joined(encoded)},
-            ),
-            (f"Its parameters were percent-encoded twice for signing. {once}", {"query": canonical_query(encoded)}),
-            (f"Its parameters were not percent-encoded for signing. {once}", {"query": _joined(sorted(signed))}),
-            (
-                "It was signed for X-Amz-Security-Token in small letters. Sign it in AWS's.",
-                {"query": canonical_query(small)},
-            ),
-            ("It was signed for the name with a port. Sign for the name alone.", {"host": f"{name}:6379"}),
+        made = [  # what its maker did, and what it took for which part
+            ("" if written == f"{name}/" else "spelling", "host", name),
+            ("", "host", host),
+            ("with UNSIGNED-PAYLOAD: sign the SHA-256 of an empty payload", "payload", "UNSIGNED-PAYLOAD"),
+            ("with no payload hash: sign the SHA-256 of an empty payload", "payload", ""),
+            ("as a POST request: sign a GET request", "method", "POST"),
+            ("without a path: sign for the path '/'", "path", ""),
+            ("for the path '//': sign for the path '/'", "path", "//"),
+            ("with unsorted parameters: sort the canonical query by name", "query", _joined(encoded)),
+            ("with parameters encoded twice: encode them once", "query", canonical_query(encoded)),
+            ("with parameters that were not encoded: encode them once", "query", _joined(sorted(signed))),
+            ("with x-amz-security-token in small letters: sign it in AWS's", "query", canonical_query(small)),
+            ("for the name with a port: sign for the name alone", "host", f"{name}:6379"),
         ]
-        for added, _ in signed:
-            query = canonical_query(pair for pair in signed if pair[0] != added)
-            shown = (
-                added if added in _SIGNING_PARAMS.union(_PARAM_FORMS) else "A parameter"
-            )  # it may be a piece of a secret
-            made.append((f"{shown} was added after signing. Sign with it.", {"query": query}))
+        for added, _ in signed:  # one that tokens do not have may be a piece of a secret
+            shown = added if added in known else "another parameter"
+            made.append((f"before {shown} was added: add it first", "query", without(added)))
         for by in (-2, -1, 1, 2):
-            second, day = moved(params["X-Amz-Date"], "%Y%m%dT%H%M%SZ", seconds=by), moved(date, "%Y%m%d", days=by)
-            made.append(
-                ("It was signed for another second than X-Amz-Date says. Read the clock once.", {"time": second})
-            )
-            made.append(("Its key is for another day than X-Amz-Credential says. Read the clock once.", {"day": day}))
-        for mistake, otherwise in made:
-            of = {**right, **otherwise}
+            time = moved(params["X-Amz-Date"], "%Y%m%dT%H%M%SZ", seconds=by)
+            made.append(("for another second than X-Amz-Date says: read the clock once", "time", time))
+            day = moved(date, "%Y%m%d", days=by)
+            made.append(("with another day's key than X-Amz-Credential says: read the clock once", "day", day))
+        for mistake, part, taken in made:
+            of = {**right, part: taken}
             request = "{method}\n{path}\n{query}\nhost:{host}\n\nhost\n{payload}".format(**of)
             text = string_to_sign(of["time"], f"{date}/{region}/{service}/aws4_request", request)
             key = signing_key(secret_key, of["day"], region, service)
             if hmac.digest(key, text.encode(), "sha256").hex() == params["X-Amz-Signature"]:
-                return mistake
+                return mistake if mistake in ("", "spelling") else f"It was signed {mistake}."
     except (ValueError, OverflowError):  # for there is no such time
         return None
     return _causes("other key")[0]
@@ -2755,6 +2742,7 @@ class _Check:
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
         import re
+        from email.utils import parsedate_to_datetime
         from urllib.parse import urlsplit
 
         environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
@@ -2774,7 +2762,10 @@ class _Check:
             raise Error(f"{sts} cannot be asked: {reason}") from error
         answer = {name: _safe(str(text), self.secrets) for name, text in _fields(body).items()}
         code, message, arn = (answer.get(name, "") for name in ("Code", "Message", "Arn"))
-        ahead = _seconds_ahead(headers)
+        try:
+            ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            ahead = 0.0
         untimely = message.startswith(("Signature expired", "Signature not yet"))
         if untimely or not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME:
             by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
@@ -2849,16 +2840,6 @@ def _host_and_port(argument: str, endpoint: str) -> tuple[str, int]:
     if not found or int(found[3] or 0) > 65535:
         raise ConfigurationError(f"{argument}: HOST or HOST:PORT is wanted, without a scheme or a path")
     return (found[1] or found[2]).lower(), int(found[3] or 6379)
-
-
-def _seconds_ahead(headers: HTTPMessage) -> float:
-    """How far the clock of the server that sent these is ahead of this machine's."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
 
 
 if __name__ == "__main__":

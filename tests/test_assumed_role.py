@@ -393,7 +393,6 @@ def test_silence_whoever_asks(sts, kind):
     assert time.monotonic() - started < SHORT * 1.25 + 3
     for outcome in outcomes:
         assert FAR_ROLE in outcome.error
-        assert sts.url.partition("//")[2] in outcome.error
 
 
 def test_a_base_that_takes_all_of_the_time(sts):
@@ -422,7 +421,7 @@ def test_no_network(sts, process):
     assert "VPC endpoint" in message
 
 
-SIGNED = "qW3eR5tY7uI9oP1aS2dF4gH6jK8lZ0xC"
+SIGNED = "qW3/eR5+tY7=uI9/oP1+aS2/dF4="  # no eight characters of it are the same when they are percent-encoded
 
 
 def test_no_secret_that_was_sent_is_repeated(sts):

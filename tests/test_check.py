@@ -19,8 +19,21 @@ from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 import pytest
-from support.checking import ROLE, SESSION, CallerIdentity, comparable
-from support.checking import listed as shown
+from support.checking import (
+    ACCOUNT,
+    ALIAS,
+    CONDITION,
+    ENGINE,
+    ROLE,
+    SESSION,
+    STS,
+    USER,
+    CallerIdentity,
+    caused,
+    comparable,
+    policy,
+    row,
+)
 from support.examples import ACCESS_KEY, NOON, SECRET_KEY, clock_at
 from support.loopback import (
     AUTHORITY,
@@ -57,23 +70,10 @@ tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for localh
 REFUSED = f"""{SECURED}\
 auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
 """
-STS = "STS at 127.0.0.1 (AWS_ENDPOINT_URL_STS)"
 LOGGED_IN = """\
 auth        ok          0.1 ms  OK
 ping        ok          0.1 ms  PONG
 """
-MAY_HAVE_CAUSED_THIS = "\nWhat may have caused this, the most likely first:\n"
-USER = (
-    "User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user name that differs"
-    " from its id. See: aws elasticache describe-users --user-id my-iam-user"
-)
-ACCOUNT = (
-    "The cache is in another account than 123456789012, this identity's, and only roles of that account can log in:"
-    " assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it."
-)
-ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
-CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it."
-ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM."
 UNTOLD = (
     "STS has not told whose credentials these are, nor whether this machine's clock is wrong (it says"
     " 2026-01-02T12:00:00Z), or the keys or their session have expired, were deleted or do not belong together. Compare"
@@ -83,35 +83,6 @@ UNKNOWN = (
     "IAM does not let the identity behind these credentials connect: its policy has to allow elasticache:Connect on"
     " both replicationgroup:my-cache and user:my-iam-user."
 )
-
-
-def row(step, outcome, seen):
-    """What a step prints."""
-    start = f"{step:<12}{outcome:<8}    0.1 ms  "
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(seen, 96, initial_indent=start, subsequent_indent=" " * 32, **options) + "\n"
-
-
-def listed(*causes):
-    return f"\n{shown(MAY_HAVE_CAUSED_THIS.strip(), *causes)}\n"
-
-
-def policy(cache, user, action="elasticache:Connect"):
-    return f"""
-{{
-  "Version": "2012-10-17",
-  "Statement": [
-    {{
-      "Effect": "Allow",
-      "Action": "{action}",
-      "Resource": [
-        "{cache}",
-        "{user}"
-      ]
-    }}
-  ]
-}}
-"""
 
 
 @pytest.fixture
@@ -522,7 +493,9 @@ def test_region_codes(warnings, region, code):
 
 # --- connecting ---
 
-NO_ANSWER = f"""{MAY_HAVE_CAUSED_THIS}\
+NO_ANSWER = """
+What may have caused this, the most likely first:
+\
 1. The cache's security group does not let this machine in: it needs an inbound rule for this
    port.
 2. This machine is outside the cache's VPC, without peering or a VPN: caches have private
@@ -536,7 +509,9 @@ def test_a_name_that_does_not_resolve(check, endpoint):
     host = endpoint.partition(":")[0]
     expected = f"""{SIGNED}\
 connect     FAILED      0.1 ms  {host}: the host name does not resolve
-{MAY_HAVE_CAUSED_THIS}\
+
+What may have caused this, the most likely first:
+\
 1. The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the
    console.
 2. This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS
@@ -557,8 +532,7 @@ def test_nothing_listens(check):
     expected = f"""{SIGNED}\
 connect     FAILED      0.1 ms  127.0.0.1 port 6379: Connection refused
 
-Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379
-and 6380.
+Nothing listens on this port: caches use 6379 unless configured otherwise, serverless also 6380.
 """
     assert output == expected
 
@@ -598,7 +572,7 @@ def test_a_resolver_that_takes_its_time(check, monkeypatch):
     finally:
         answered.set()
     seen = row("connect", "FAILED", "localhost: no answer from the resolver within 0.4 s")
-    assert output == SIGNED + seen + listed(
+    assert output == SIGNED + seen + caused(
         "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
         "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
     )
@@ -612,7 +586,7 @@ def test_a_public_endpoint_that_does_not_resolve(check):
     output = check(PUBLIC, "--serverless")
     expected = row("connect", "FAILED", f"{PUBLIC}: the host name does not resolve")
     cause = "The endpoint is mistyped, or its cache was deleted: compare it with the console."
-    assert output.endswith(expected + listed(cause))
+    assert output.endswith(expected + caused(cause))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, what a broadcast address leads to differs")
@@ -622,7 +596,7 @@ def test_no_way_to_a_public_endpoint(check, monkeypatch, resolver):
     output = check(PUBLIC, "--serverless")
     assert output.endswith(
         row("connect", "FAILED", "127.255.255.255 port 6379: Network is unreachable")
-        + listed(
+        + caused(
             "A firewall between here and the internet drops connections to this port: it has to let them out.",
             "This machine has no way to the internet, as in a private subnet without a NAT gateway.",
         )
@@ -635,7 +609,7 @@ def test_a_public_endpoint_with_another_version_of_tls(cache, check, resolver):
     output = check(PUBLIC, "--serverless")
     assert output.endswith(
         row("tls", "FAILED", "no TLS here: TLS failed: …")
-        + listed(
+        + caused(
             "A public endpoint, of a serverless cache with Valkey 9, takes TLS 1.3 only, which this Python or something"
             " between here and the cache does not speak.",
             "What answers is not ElastiCache: compare host and port with the console.",
@@ -672,7 +646,9 @@ def test_an_alias_needs_the_longer_form(capsys, command, endpoint):
 
 # --- TLS ---
 
-NOT_A_CACHE = f"""{MAY_HAVE_CAUSED_THIS}\
+NOT_A_CACHE = """
+What may have caused this, the most likely first:
+\
 1. What answers is not ElastiCache or MemoryDB: compare host and port with the console.
 2. Something between here and the cache cuts or changes connections.
 """
@@ -719,7 +695,7 @@ PROXY = (
     " TLS, and check takes the cache's own endpoint."
 )
 WITHOUT_ENCRYPTION = (
-    "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
+    "Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.",
     "This is another server, or another port, than the cache's TLS port.",
 )
 
@@ -735,14 +711,14 @@ def plaintext(connection, says=b"+PONG\r\n"):
 def test_a_redis_without_tls(cache, check, says):
     cache.faults["connection"] = itertools.repeat(lambda connection: plaintext(connection, says))
     expected = CONNECTED + row("tls", "FAILED", "this port speaks plaintext")
-    assert check(cache) == expected + listed(PROXY, *WITHOUT_ENCRYPTION)
+    assert check(cache) == expected + caused(PROXY, *WITHOUT_ENCRYPTION)
 
 
 def test_an_endpoint_of_awss_without_tls(cache, check, resolver):
     resolver.routes[ENDPOINT, 6379] = cache
     cache.faults["connection"] = itertools.repeat(plaintext)
     expected = CONNECTED + row("tls", "FAILED", "this port speaks plaintext")
-    assert check(ENDPOINT) == expected + listed(*WITHOUT_ENCRYPTION)
+    assert check(ENDPOINT) == expected + caused(*WITHOUT_ENCRYPTION)
 
 
 def test_plaintext_shows_at_once(cache, check):
@@ -766,8 +742,8 @@ def test_an_unknown_authority(cache, check):
 tls         FAILED      0.1 ms  the certificate is not trusted: unable to get local issuer
                                 certificate
 """
-    lacking = "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file."
-    assert check(cache, trust="") == expected + listed(lacking, INTERCEPTED)
+    lacking = "This machine does not trust Amazon's root certificates: install ca-certificates, or give --ca-file."
+    assert check(cache, trust="") == expected + caused(lacking, INTERCEPTED)
 
 
 TUNNEL = (
@@ -791,7 +767,7 @@ def test_a_certificate_for_another_name(cache, check, resolver, endpoint, option
     output = check(endpoint, *options)
     name = options[-1] if options else endpoint
     mismatch = f"the certificate is not trusted: Hostname mismatch, certificate is not valid for '{name}'."
-    expected = row("tls", "FAILED", mismatch) + listed(cause, INTERCEPTED)
+    expected = row("tls", "FAILED", mismatch) + caused(cause, INTERCEPTED)
     assert output.endswith(f"127.0.0.1 port 6379\n{expected}")
 
 
@@ -800,7 +776,7 @@ def test_a_certificate_for_another_address(cache, check, resolver):
     cache.tls(silence)
     output = check("10.0.0.1")
     mismatch = "the certificate is not trusted: IP address mismatch, certificate is not valid for '10.0.0.1'."
-    assert output == CONNECTED + row("tls", "FAILED", mismatch) + listed(TUNNEL, INTERCEPTED)
+    assert output == CONNECTED + row("tls", "FAILED", mismatch) + caused(TUNNEL, INTERCEPTED)
 
 
 def test_through_a_tunnel(cache, check):
@@ -824,7 +800,7 @@ def test_an_expired_certificate(cache, check):
 tls         FAILED      0.1 ms  the certificate is not trusted: certificate has expired
 """
     clock = "This machine's clock is wrong, or the certificate was not renewed in time."
-    assert check(cache, trust=str(AUTHORITY / "expired.pem")) == expected + listed(clock, INTERCEPTED)
+    assert check(cache, trust=str(AUTHORITY / "expired.pem")) == expected + caused(clock, INTERCEPTED)
 
 
 def test_a_certificate_with_its_name_in_the_subject_only(cache, check):
@@ -927,16 +903,16 @@ The server does not take this AUTH, and says why.
 
 
 UNAVAILABLE = (
-    "IAM is down, logins are throttled, or the engine is overloaded: this answer does not tell which. Log in less"
-    " often, try again after growing pauses, and look at the metric {} and the AWS Health Dashboard."
+    "IAM is down, logins are throttled, or the engine is overloaded, which this answer does not tell apart: log in less"
+    " often, after growing pauses, and look at the metric {} and the AWS Health Dashboard."
 )
-GOES_ON = "A connection that gets this when it renews its login goes on until its 12 hours are over."
+GOES_ON = "A connection whose renewed login gets this goes on until its 12 hours are over."
 OUTAGES = {
     "ERR service is not available": UNAVAILABLE,
-    "ERR IAM Authentication service is not available.": "IAM is down: try again after growing pauses, and look at the"
-    f" AWS Health Dashboard. {GOES_ON}",
-    "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections open, log in less"
-    f" often, try again after growing pauses, and look at the metric {{}}. {GOES_ON}",
+    "ERR IAM Authentication service is not available.": "IAM is down: log in again after growing pauses, and look at"
+    f" the AWS Health Dashboard. {GOES_ON}",
+    "ERR Exceeded limit of IAM Authentication requests": "There are too many logins: keep connections, log in less"
+    f" often, after growing pauses, and look at the metric {{}}. {GOES_ON}",
 }
 
 
@@ -947,7 +923,7 @@ OUTAGES = {
 def test_what_the_service_says_of_itself(cache, check, service, metric, error, explanation):
     cache.replies(f"-{error}\r\n".encode())
     output = check(cache, service=service)
-    assert output.endswith(row("auth", "FAILED", error) + listed(explanation.format(metric)))
+    assert output.endswith(row("auth", "FAILED", error) + caused(explanation.format(metric)))
 
 
 def test_a_cluster(cache, check):
@@ -996,7 +972,7 @@ def test_a_cache_that_repeats_all_that_it_was_told(cache, check, step, answers):
         " my-cache/?Action=connect&User=my-iam-user&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-…"
     )
     says_why = f"The server does not take this {step.upper()}, and says why."
-    assert output.endswith(row(step, "FAILED", seen) + listed(says_why))
+    assert output.endswith(row(step, "FAILED", seen) + caused(says_why))
 
 
 @pytest.mark.parametrize(
@@ -1027,7 +1003,7 @@ def test_an_sts_that_repeats_all_that_it_was_told(refused, sts, status, field, s
         assert after.startswith(row("identity", "ok", f"{ROLE}, says {STS}"))
     else:
         repeated = "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-…"
-        causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+        causes = caused(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
         assert after == row("identity", "FAILED", f"{STS}: {seen.format(repeated)}") + causes
 
 
@@ -1043,7 +1019,7 @@ def test_a_certificate_whose_name_is_hostile(cache, check):
 @pytest.mark.parametrize("arn", ["arn:aws:sts::123456789012:assumed-role", "arn:aws:iam::123456789012:root"])
 def test_an_arn_without_a_name(refused, sts, arn):
     sts.faults["identity"] = iter([reply(200, f"<R><Arn>{arn}</Arn></R>")])
-    causes = listed(
+    causes = caused(
         f"IAM does not let {arn} connect: attach the policy below to it.", USER, ACCOUNT, ALIAS, CONDITION, ENGINE
     )
     assert refused(sts.environ) == row("identity", "ok", f"{arn}, says {STS}") + causes + POLICY
@@ -1054,7 +1030,7 @@ def test_an_arn_without_a_name(refused, sts, arn):
 )
 def test_an_arn_that_is_none(refused, sts, arn):
     sts.faults["identity"] = iter([reply(200, f"<R><Arn>{arn}</Arn></R>")])
-    causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+    causes = caused(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
     assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: HTTP status 200") + causes
 
 
@@ -1098,7 +1074,7 @@ POLICY = policy(
 def test_a_refused_login_is_shown_in_full(cache, check, sts):
     cache.replies(WRONGPASS)
     sts.arn = "arn:aws:iam::123456789012:user/somebody"
-    causes = listed(
+    causes = caused(
         f"IAM does not let {sts.arn} connect: attach the policy below to it.", USER, ACCOUNT, ALIAS, CONDITION, ENGINE
     )
     expected = f"{REFUSED}{row('identity', 'ok', f'{sts.arn}, says {STS}')}{causes}{POLICY}"
@@ -1114,7 +1090,7 @@ tls         ok          0.1 ms  TLSv1.3, certificate until 2099-12-31 for
                                 *.my-cache.abc123.use1.cache.amazonaws.com and 1 more
 auth        FAILED      0.1 ms  WRONGPASS invalid username-password pair or user is disabled.
 {row("identity", "FAILED", f"{STS} cannot be asked: Connection refused")}\
-{listed(UNTOLD, UNKNOWN, USER, CONDITION, ENGINE)}"""
+{caused(UNTOLD, UNKNOWN, USER, CONDITION, ENGINE)}"""
     environ = {**KEYS, "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}
     assert check(ENDPOINT, environ=environ, trust=str(AUTHORITY / "endpoint.pem")) == expected
 
@@ -1205,7 +1181,7 @@ def test_sts_cannot_be_asked(refused, answers, reason):
         environ = {**KEYS, "AWS_ENDPOINT_URL_STS": sts.url if answers else "http://127.0.0.1:1"}
         after = refused(environ, *patience_until(reason))
     expected = row("identity", "FAILED", f"{STS} cannot be asked: {reason}")
-    assert re.sub(r"TLS\s+failed: [a-z0-9 ]+", "TLS\n" + " " * 32 + "failed: …", after) == expected + listed(
+    assert re.sub(r"TLS\s+failed: [a-z0-9 ]+", "TLS\n" + " " * 32 + "failed: …", after) == expected + caused(
         UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE
     )
 
@@ -1239,7 +1215,7 @@ PROVEN = {
 @pytest.mark.parametrize(("error", "cause"), PROVEN.values(), ids=PROVEN)
 def test_sts_knows_what_is_wrong(refused, sts, error, cause):
     sts.faults["identity"] = iter([sts_error(403, *error)])
-    assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: {' '.join(error)}") + listed(cause)
+    assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: {' '.join(error)}") + caused(cause)
 
 
 def test_what_is_certain_comes_without_the_usual_causes(cache, check, resolver):
@@ -1255,7 +1231,7 @@ def test_what_is_certain_comes_without_the_usual_causes(cache, check, resolver):
    missing or belongs to others.
 3. The endpoint is not of a serverless cache: leave out --serverless.
 """
-    assert output.partition(MAY_HAVE_CAUSED_THIS)[2] == expected
+    assert output.partition("the most likely first:\n")[2] == expected
 
 
 @pytest.mark.parametrize(
@@ -1300,7 +1276,7 @@ INCONCLUSIVE = {
 @pytest.mark.parametrize(("answer", "seen"), INCONCLUSIVE.values(), ids=INCONCLUSIVE)
 def test_sts_says_nothing_of_use(refused, sts, answer, seen):
     sts.faults["identity"] = iter([answer])
-    causes = listed(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
+    causes = caused(UNTOLD, UNKNOWN, USER, ALIAS, CONDITION, ENGINE)
     assert refused(sts.environ) == row("identity", "FAILED", f"{STS}: {seen}") + causes
 
 

@@ -443,6 +443,7 @@ def test_no_secret_of_a_role_name_is_repeated(imds):
 LIKE_KEYS = {
     "a secret key": NOT_OURS,
     "AWS's example": SECRET_KEY,
+    "one with escaped slashes, as some write JSON": SECRET_KEY.replace("/", "\\/"),
     "a session token": "FwoGZXIvYXdzEBYaDH" + "q1Zx9Cv3Bn7Mk5Lj2Hg8Fd4Sa6Po0Iu" * 5 + "==",
     "AWS's example of one": SESSION_TOKEN,
     "a web token": "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOlsic3RzIl0sImV4cCI6MTc2fQ.c2lnbmF0dXJlLW9mLW5vYm9keQ",

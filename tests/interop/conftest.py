@@ -64,4 +64,4 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def recipe(gate, application):
     """Run a block of the README's: recipe("redis-py", 1) for the second one under that heading."""
-    return lambda heading, number=0, **options: readme.run(heading, number, gate, **options)
+    return lambda heading, number=0, gate=gate, **options: readme.run(heading, number, gate, **options)

@@ -21,7 +21,7 @@ def table_line(heading, first, column, gate):
     (row,) = re.findall(rf"^\| {re.escape(first)}\b.*$", section(heading), re.MULTILINE)
     cell = row.split(" | ")[column]
     code = re.match(r"`([^`]*)`", cell)
-    return pointed_at(gate, code[1]) if code else cell.strip(" |")
+    return pointed_at(gate, code[1]) if gate and code else cell.strip(" |")
 
 
 def section(heading):

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import behaviour
 import coredis
 import pytest
@@ -35,6 +36,10 @@ def test_a_refusal_shows_and_passes(gate, with_cache):
     with_cache(lambda _, operate: behaviour.a_refusal_shows_and_passes(gate, operate, error))
 
 
+def test_a_certificate_for_another_name_gets_no_token(gate, with_cache):
+    with_cache(lambda _, operate: behaviour.a_certificate_for_another_name_gets_no_token(gate, operate))
+
+
 def test_steady_traffic_survives_cuts(gate, with_cache):
     with_cache(lambda _, operate: behaviour.steady_traffic_survives_cuts(gate, operate))
 
@@ -47,3 +52,30 @@ def test_a_subscription_survives_cuts(gate, redis, with_cache):
             await behaviour.a_subscription_survives_cuts(gate, publish, receive)
 
     with_cache(scenario)
+
+
+def test_for_clusters(three_shards, serverless, application, recipe):
+    for gate in (three_shards, serverless):
+        gate.start_afresh()
+
+        async def scenario(gate=gate):
+            edit = lambda code: code.replace("coredis.Redis(", "coredis.RedisCluster(")
+            async with recipe("coredis", gate=gate, edit=edit).cache as cache:
+
+                async def operate():
+                    for key in "abcdef":
+                        await cache.set(key, key)
+                        assert await cache.get(key) == key.encode()
+
+                await behaviour.a_certificate_for_another_name_gets_no_token(gate, operate)
+
+        asyncio.run(scenario())
+
+
+def test_under_trio(gate, application, recipe):
+    async def scenario():
+        async with recipe("coredis").cache as cache:
+            assert await cache.set("key", "value")
+
+    anyio.run(scenario, backend="trio")
+    assert len(gate.logins) == 1

@@ -34,3 +34,16 @@ def test_a_refusal_shows_and_passes(gate, operate):
 
 def test_steady_traffic_survives_cuts(gate, operate):
     asyncio.run(behaviour.steady_traffic_survives_cuts(gate, operate))
+
+
+def test_a_certificate_for_another_name_gets_no_token(gate, operate):
+    asyncio.run(behaviour.a_certificate_for_another_name_gets_no_token(gate, operate))
+
+
+def test_cluster_mode_refuses_several_keys_at_once(serverless, application, recipe):
+    serverless.start_afresh()
+    caches = CacheHandler(recipe("Django", gate=serverless).CACHES)
+    caches["default"].set("key", "value")
+    with pytest.raises(redis.ResponseError, match="hash to the same slot"):
+        caches["default"].set_many({"a": 1, "b": 2})
+    caches.close_all()

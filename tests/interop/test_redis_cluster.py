@@ -1,41 +1,36 @@
-"""redis-py's cluster clients, in front of a real cluster of three nodes."""
+"""The cluster clients of redis-py and valkey-py, in front of a real cluster of three nodes, by the README's recipes."""
 
 import asyncio
 import contextlib
+import importlib
+import importlib.util
 
 import behaviour
-import gate as gates
 import pytest
-import redis
-import redis.asyncio
-from support.subject import iamcacheauth
 
-SLOTS = ["0 5460", "5461 10922", "10923 16383"]
+SYNC, ASYNCIO = 2, 3  # the blocks' numbers
 KEYS = "abcdef"  # these are on all the three nodes
 
 
-@pytest.fixture
-def gate():
-    """The gate of a cluster whose nodes announce the gate's ports for their own."""
-    bus_ports = [str(gates.free_port()) for _ in SLOTS]
-    with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(gates.Redis("--cluster-enabled", "yes", "--cluster-port", p)) for p in bus_ports]
-        gate = stack.enter_context(gates.Gate(gates.Cache(), *nodes))
-        for node, port, slots in zip(nodes, gate.ports, SLOTS):
-            node.run("CONFIG", "SET", "cluster-announce-port", str(port))
-            node.run("CONFIG", "SET", "cluster-announce-hostname", gate.host)
-            node.run("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
-            node.run("CLUSTER", "ADDSLOTSRANGE", *slots.split())
-        for port, bus_port in zip(gate.ports[1:], bus_ports[1:]):
-            nodes[0].run("CLUSTER", "MEET", gates.LOOPBACK, str(port), bus_port)
-        for node in nodes:
-            node.wait_for_log("Cluster state changed: ok")
-        yield gate
+def installed(module):
+    missing = importlib.util.find_spec(module) is None
+    return pytest.param(module, marks=pytest.mark.skipif(missing, reason=f"{module}-py is not in this environment"))
+
+
+@pytest.fixture(params=[installed("redis"), installed("valkey")])
+def library(request):
+    return importlib.import_module(request.param)
 
 
 @pytest.fixture
-def operate(recipe):
-    with contextlib.closing(recipe("redis-py", 2).cache) as cache:
+def gate(three_shards):
+    three_shards.start_afresh()
+    return three_shards
+
+
+@pytest.fixture
+def operate(recipe, library):
+    with contextlib.closing(recipe(f"{library.__name__}-py", SYNC).cache) as cache:
 
         def set_and_get():
             for key in KEYS:
@@ -46,14 +41,12 @@ def operate(recipe):
 
 
 @pytest.fixture
-def with_async_cluster(gate, application):
-    """Run a coroutine function with the work of an asyncio client, which has the arguments that the README says."""
+def with_async_cluster(recipe, library):
+    """Run a coroutine function with the asyncio client's work."""
 
     def run(scenario):
         async def main():
-            auth = iamcacheauth.ElastiCacheAuth("my-iam-user", "my-cache", region="us-east-1")
-            cluster = redis.asyncio.RedisCluster(host=gate.host, port=gate.port, ssl=True, credential_provider=auth)
-            async with cluster:
+            async with recipe(f"{library.__name__}-py", ASYNCIO).cache as cluster:
 
                 async def operate():
                     for key in KEYS:
@@ -71,8 +64,12 @@ def test_new_connections_get_new_tokens(gate, operate):
     asyncio.run(behaviour.new_connections_get_new_tokens(gate, operate))
 
 
-def test_a_refusal_shows_and_passes(gate, operate):
-    asyncio.run(behaviour.a_refusal_shows_and_passes(gate, operate, redis.AuthenticationError))
+def test_a_refusal_shows_and_passes(gate, operate, library):
+    asyncio.run(behaviour.a_refusal_shows_and_passes(gate, operate, library.AuthenticationError))
+
+
+def test_a_certificate_for_another_name_gets_no_token(gate, operate):
+    asyncio.run(behaviour.a_certificate_for_another_name_gets_no_token(gate, operate))
 
 
 def test_steady_traffic_survives_cuts(gate, operate):
@@ -83,21 +80,59 @@ def test_new_async_connections_get_new_tokens(gate, with_async_cluster):
     with_async_cluster(lambda operate: behaviour.new_connections_get_new_tokens(gate, operate))
 
 
-def test_a_refusal_shows_and_passes_async(gate, with_async_cluster):
-    error = redis.AuthenticationError
+def test_a_refusal_shows_and_passes_async(gate, with_async_cluster, library):
+    error = library.AuthenticationError
     with_async_cluster(lambda operate: behaviour.a_refusal_shows_and_passes(gate, operate, error))
 
 
-def test_steady_async_traffic_survives_cuts_when_repeated(gate, with_async_cluster):
-    """redis-py closes a node's connections while other tasks write to them, which fails in asyncio now and then."""
+def test_a_certificate_for_another_name_gets_no_token_async(gate, with_async_cluster):
+    with_async_cluster(lambda operate: behaviour.a_certificate_for_another_name_gets_no_token(gate, operate))
+
+
+def test_steady_async_traffic_survives_cuts_when_repeated(gate, with_async_cluster, library):
+    """A node's connections are closed while other tasks write to them, which fails in asyncio now and then."""
 
     async def scenario(operate):
         async def repeat():
             for _ in range(20):
-                with contextlib.suppress(redis.ConnectionError, AttributeError):
+                with contextlib.suppress(library.ConnectionError, AttributeError):
                     return await operate()
             return await operate()
 
         await behaviour.steady_traffic_survives_cuts(gate, repeat)
 
     with_async_cluster(scenario)
+
+
+@pytest.mark.parametrize("number", [SYNC, ASYNCIO])
+def test_a_serverless_cache_lets_it_in(serverless, library, application, recipe, number):
+    serverless.start_afresh()
+    client = recipe(f"{library.__name__}-py", number, gate=serverless).cache
+
+    async def set_and_get():
+        async with client:
+            await client.set("key", "value")
+            assert await client.get("key") == b"value"
+
+    if number == ASYNCIO:
+        asyncio.run(set_and_get())
+    else:
+        with contextlib.closing(client):
+            client.set("key", "value")
+            assert client.get("key") == b"value"
+    assert serverless.logins
+    assert serverless.refusals == []
+
+
+def test_a_client_that_knows_no_clusters_gets_no_further(gate, serverless, application, recipe, library):
+    serverless.start_afresh()
+    with contextlib.closing(recipe(f"{library.__name__}-py", gate=serverless).cache) as cache:
+        assert cache.set("key", "value")
+        with pytest.raises(library.ResponseError, match="hash to the same slot"):
+            cache.mset({"a": 1, "b": 2})
+        with pytest.raises(library.ResponseError, match="SELECT"):
+            cache.execute_command("SELECT", 1)
+    with contextlib.closing(recipe(f"{library.__name__}-py").cache) as cache, pytest.raises(library.ResponseError):
+        for key in KEYS:
+            cache.set(key, key)  # MOVED
+    assert gate.refusals == serverless.refusals == []

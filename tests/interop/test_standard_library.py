@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 import shlex
+import ssl
 import subprocess
 import sys
 
@@ -37,6 +38,14 @@ def test_a_socket_shows_a_refusal(gate, recipe):
         names.connect()
     with names.connect() as connection:
         assert ping(names, connection) == b"+PONG\r\n"
+
+
+def test_a_socket_refuses_a_certificate_for_another_name(gate, recipe):
+    names = recipe("Nothing but the standard library")
+    gate.certify("another-cache.example.com")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        names.connect()
+    assert gate.logins == gate.refusals == []
 
 
 @pytest.mark.parametrize(
@@ -108,3 +117,9 @@ def test_redis_cli_shows_a_refusal(gate, redis_cli):
     gate.refuse_next()
     assert "NOAUTH" in redis_cli("GET key")
     assert redis_cli("PING") == "PONG\n"
+
+
+def test_redis_cli_takes_a_certificate_for_any_name(gate, redis_cli):
+    """As the README warns."""
+    gate.certify("another-cache.example.com")
+    assert redis_cli("SET key value") == "OK\n"

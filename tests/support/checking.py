@@ -21,6 +21,20 @@ SESSION = {
 }
 
 
+STS = "STS at 127.0.0.1 (AWS_ENDPOINT_URL_STS)"
+USER = (
+    "User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user name that differs"
+    " from its id. See: aws elasticache describe-users --user-id my-iam-user"
+)
+ACCOUNT = (
+    "The cache is in another account than 123456789012, this identity's, and only roles of that account can log in:"
+    " assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it."
+)
+ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right."
+CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it."
+ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM."
+
+
 def comparable(output: str) -> str:
     """An output with what differs from run to run replaced, after a look at what must hold for every one."""
     secrets = (
@@ -47,6 +61,40 @@ def listed(heading: str, *texts: str) -> str:
         for number, text in enumerate(texts, 1)
     )
     return "\n".join([heading, *numbered])
+
+
+def row(step: str, outcome: str, seen: str) -> str:
+    """What a step of check prints."""
+    start = f"{step:<12}{outcome:<8}    0.1 ms  "
+    return (
+        textwrap.fill(
+            seen, 96, initial_indent=start, subsequent_indent=" " * 32, break_long_words=False, break_on_hyphens=False
+        )
+        + "\n"
+    )
+
+
+def caused(*causes: str) -> str:
+    return f"\n{listed('What may have caused this, the most likely first:', *causes)}\n"
+
+
+def policy(cache: str, user: str, action: str = "elasticache:Connect") -> str:
+    """The policy to paste."""
+    return f"""
+{{
+  "Version": "2012-10-17",
+  "Statement": [
+    {{
+      "Effect": "Allow",
+      "Action": "{action}",
+      "Resource": [
+        "{cache}",
+        "{user}"
+      ]
+    }}
+  ]
+}}
+"""
 
 
 class CallerIdentity(Server):
