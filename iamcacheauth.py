@@ -1503,8 +1503,8 @@ def _from_web_identity(environ: _Settings, deadline: float) -> StaticCredentials
 def _from_sts(
     request: _Request, secrets: str, environ: _Settings, deadline: float, hints: dict[str, str]
 ) -> StaticCredentials:
-    hints = {"no answer": " (from a subnet without a way out, STS takes a VPC endpoint)", **hints}
-    answer = _answer(request, environ, deadline, secrets=secrets, hints=hints, through_proxy=True)
+    way_out = " (from a subnet without a way out, STS takes a VPC endpoint)"
+    answer = _answer(request, environ, deadline, secrets=secrets, hints=hints, unanswered=way_out, through_proxy=True)
     return _credentials_from(answer, secrets, "SessionToken")
 
 
@@ -1603,10 +1603,9 @@ def _from_instance_metadata(environ: _Settings, deadline: float) -> StaticCreden
         request = (method, f"{endpoint}/latest/{path}", {f"X-aws-ec2-metadata-{header}": value}, None)
         return _answer(request, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=value, **options)
 
-    hints = {"no answer": " (from inside a container, the instance's metadata hop limit must be 2 or more)"}
-    if "AWS_EC2_METADATA_SERVICE_ENDPOINT" not in environ:
-        hints[""] = f"; {_NOTHING_SET}"  # whatever the error
-    token = ask("PUT", "api/token", "token-ttl-seconds", "21600", parsed=_one_word, hints=hints)
+    hop = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+    hints = {} if "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environ else {"": f"; {_NOTHING_SET}"}
+    token = ask("PUT", "api/token", "token-ttl-seconds", "21600", parsed=_one_word, unanswered=hop, hints=hints)
     roles, hints = "meta-data/iam/security-credentials/", {"HTTP status 404$": "; the instance has no role"}
     role = ask("GET", roles, "token", token, parsed=_one_word, hints=hints)
     answer = ask("GET", f"{roles}{role}", "token", token)  # the SDKs do not encode the role's name either
@@ -1697,6 +1696,7 @@ def _answer(
     seconds: float | None = None,
     secrets: str = "",
     hints: Mapping[str, str] = {},
+    unanswered: str = "",
     through_proxy: bool = False,
 ) -> Any:
     """What ``parsed`` makes of the body of the first answer with status 200.
@@ -1704,7 +1704,8 @@ def _answer(
     attempts: how often to ask, as long as failures are temporary; the pause before the next
     is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
     of one attempt; None for an even share of what is left. secrets: what was sent and no
-    error may repeat. hints: what to add to an error in which the expression before it is found.
+    error may repeat. hints: what to add to an error in which the expression before it is found;
+    unanswered: what to add where there was no answer.
     """
     import re
     from urllib.parse import urlsplit
@@ -1714,7 +1715,7 @@ def _answer(
         now = time.monotonic()
         try:
             end = min(deadline, now + (seconds or (deadline - now) / attempts))
-            status, _, body = _exchange(request, environ, end, through_proxy=through_proxy)
+            status, _, body = _exchange(request, environ, end, unanswered, through_proxy=through_proxy)
             if status != 200:
                 raise _refusal(status, body, secrets)
             answer = parsed(body)
@@ -1773,7 +1774,7 @@ def _safe(text: str, secrets: str = "") -> str:
 
 
 def _exchange(
-    request: _Request, environ: _Settings, deadline: float, *, through_proxy: bool = False
+    request: _Request, environ: _Settings, deadline: float, unanswered: str = "", *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
     """One exchange: the response's status, headers and body."""
     from contextlib import ExitStack
@@ -1813,7 +1814,7 @@ def _exchange(
     except OSError as error:
         if hasattr(error, "verify_message"):  # another attempt would see the same certificate
             raise CredentialsError(f"{via}{_reason(error)}") from error
-        raise _TemporaryError(f"{via or 'no answer: '}{_reason(error)}") from error
+        raise _TemporaryError(f"{via}{_reason(error)}{'' if via else unanswered}") from error
     except (ValueError, HTTPException) as error:  # not as the cause: it may quote what was sent
         raise _TemporaryError(f"{via}no HTTP answer ({type(error).__name__})") from None
 
