@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     _Connection = TypeVar("_Connection")
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
+    _Settings = Mapping[str, str]  # as _settings returns them
+    _Retrieve = Callable[[_Settings, float], "StaticCredentials"]  # by settings and a deadline
 
     class _FrozenCredentials(Protocol):
         """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
@@ -413,6 +415,8 @@ class _Session:
         # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
         # one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
+        # What the variables of static keys held, and what was made of it: one object, too.
+        self.static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
@@ -1239,20 +1243,20 @@ def _plain(text: str) -> str:
 # Where EnvironmentCredentials finds what the environment promises, and AssumedRole. The protocols are described in
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
-_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
-_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
-_SESSION_TOKEN = "AWS_SESSION_TOKEN"
-_EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
-_TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
-_RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
-_FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
-_AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-_METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-_IDENTITY = (  # all that decides whose credentials are fetched
-    *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
-    *(f"{_AUTHORIZATION}_FILE", _METADATA_ENDPOINT, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+_STATIC_KEYS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION"),  # the first is the session token's old name
 )
-_NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
+_IDENTITY = (  # all that decides whose credentials are fetched
+    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+)
+_NOTHING_SET = (
+    "no credentials: none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE,"
+    " AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and AWS_CONTAINER_CREDENTIALS_FULL_URI is set"
+)
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
 _STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
 _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
@@ -1305,33 +1309,27 @@ class EnvironmentCredentials(RefreshingCredentials):
             raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
         self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
         self._region = region if region is None else _checked_region("region", region)
-        # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
-        self._static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         super().__init__(self._retrieved, timeout=timeout)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_static": ((), None)}
 
     @property
     def _environ(self) -> Mapping[str, str]:
         return os.environ if self._given_environ is None else self._given_environ
 
     def _import_ahead(self) -> None:
-        if not self._environ.get(_ACCESS_KEY):
+        if not self._environ.get("AWS_ACCESS_KEY_ID"):
             super()._import_ahead()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
-        get = self._environ.get
-        session_token = get(_SESSION_TOKEN) or get("AWS_SECURITY_TOKEN")  # its old name, which botocore reads as well
-        values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
-        known, credentials = self._static
+        get, session = self._environ.get, self._session
+        values = tuple(map(get, _STATIC_KEYS))
+        known, credentials = session.static
         if values != known:
-            credentials = _static_keys(values, _SESSION_TOKEN if get(_SESSION_TOKEN) else "AWS_SECURITY_TOKEN")
-            self._static = (values, credentials)
+            credentials = _static_keys(values)
+            session.static = (values, credentials)
         if credentials is not None:
-            return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
+            return _unexpired(credentials, now, "static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says that ")
         configuration = tuple(map(get, _IDENTITY))
-        if configuration != self._session.configuration:
+        if configuration != session.configuration:
             self._session = _Session(configuration)  # and what belonged to the other identity is let go
         return super()._at_hand(now)
 
@@ -1339,11 +1337,8 @@ class EnvironmentCredentials(RefreshingCredentials):
         return _configured_source(_settings(self._environ))[0]
 
     def _retrieved(self) -> StaticCredentials:
-        environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        if self._region and "AWS_DEFAULT_REGION" not in environ:
-            environ.setdefault("AWS_REGION", self._region)
-        source, retrieve = _configured_source(environ)
-        return _named(source, lambda: retrieve(environ, deadline))
+        environ = _settings(self._environ, self._region)
+        return _retrieved_from(*_configured_source(environ), environ, self._timeout)
 
 
 class AssumedRole(RefreshingCredentials):
@@ -1378,43 +1373,34 @@ class AssumedRole(RefreshingCredentials):
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
         role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
-        self._role_arn = _checked_form("role_arn", role_arn, *role)
-        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
-        self._params = [
-            ("Action", "AssumeRole"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", self._role_arn),
-            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
-            ("DurationSeconds", str(int(duration))),
-        ]
+        session = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        self._params = {
+            "Action": "AssumeRole",
+            "Version": "2011-06-15",
+            "RoleArn": _checked_form("role_arn", role_arn, *role),
+            "RoleSessionName": _checked_form("session_name", session_name or "iamcacheauth", *session),
+            "DurationSeconds": str(int(duration)),
+        }
         if external_id is not None:
             secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
-            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
+            self._params["ExternalId"] = _checked_form("external_id", external_id, *secret)
         self._region = region if region is None else _checked_region("region", region)
         self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
     def _source(self) -> str:
-        return f"role {self._role_arn}"
+        return f"role {self._params['RoleArn']}"
 
     def _assumed(self) -> StaticCredentials:
-        environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        return _retrieved_from(self._source(), self._from_sts, _settings(os.environ, self._region), self._timeout)
 
-        def assume() -> StaticCredentials:
-            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
-            request: _Request = ("GET", url, {}, None)
-            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
-            return _credentials_from(answer, _secrets_in(url), "SessionToken")
-
-        try:
-            return _named(self._source(), assume)
-        except CredentialsError as error:
-            hints = {
-                "AccessDenied": "its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
-                "DurationSeconds": "no more than the role's maximum session duration, and 3600 from role to role",
-            }
-            hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
-            raise CredentialsError(f"{error}{hint}") from error.__cause__
+    def _from_sts(self, environ: _Settings, deadline: float) -> StaticCredentials:
+        url = _presigned_for_sts(self._base(), self._params, environ)
+        hints = {
+            "AccessDenied": "; its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
+            "DurationSeconds": "; no more than the role's maximum session duration, and 3600 from role to role",
+        }
+        return _from_sts(("GET", url, {}, None), _secrets_in(url), environ, deadline, hints)
 
 
 def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
@@ -1425,173 +1411,171 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
     return _plain(value)
 
 
-def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set, without white space around them, which header values are not to hide."""
-    found = {name: environ.get(name) for name in list(environ)}  # other threads may take variables away meanwhile
-    set_ones = {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
-    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
+def _settings(environ: Mapping[str, str], region: str | None = None) -> dict[str, str]:
+    """The variables that are set, without white space around them, which header values are not to hide.
+
+    region: the one where they name none.
+    """
+    settings = {}
+    for name in list(environ):  # from which other threads may take variables away meanwhile
+        text = environ.get(name)
+        if isinstance(text, str) and text.strip():
+            settings[name] = text if name == "AWS_CONTAINER_AUTHORIZATION_TOKEN" else text.strip()
+    if region and "AWS_DEFAULT_REGION" not in settings:
+        settings.setdefault("AWS_REGION", region)
+    return settings
 
 
-def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
+def _retrieved_from(source: str, retrieve: _Retrieve, environ: _Settings, timeout: float) -> StaticCredentials:
     """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        return _unexpired(retrieve(), time.time(), "it gave credentials, but ")
-    except Error as error:
-        raise CredentialsError(f"{source}: {error}") from error
-    except ImportError as error:
-        raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
-    except LookupError as error:  # of the encoding that host names take, whose module is missing
+        found = retrieve(environ, time.monotonic() + _FETCH_SHARE * timeout)
+        return _unexpired(found, time.time(), "it gave credentials, but ")
+    except (Error, ImportError, LookupError) as error:  # where a module is missing, or the encoding of host names
         raise CredentialsError(f"{source}: {error}") from error
 
 
-def _static_keys(values: tuple[Any, ...], token_variable: str) -> StaticCredentials | None:
-    stripped = [value.strip() if isinstance(value, str) else value for value in values]
-    access_key, secret_key, token, expiration = (value or None for value in stripped)
-    variables = {
-        "access_key": _ACCESS_KEY,
-        "secret_key": _SECRET_KEY,
-        "token": token_variable,
-        "expiration": _EXPIRATION,
-    }
-    if access_key is None and secret_key is None:
+def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
+    """The credentials in the variables of _STATIC_KEYS, which have these values; None if there are none."""
+    found = _settings(dict(zip(_STATIC_KEYS, values)))
+    missing = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - found.keys()
+    if len(missing) == 2:
         return None
-    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key)):
-        if value is None:
-            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
+    if missing:
+        raise CredentialsError(f"static keys: {missing.pop()} is not set, but the other one of the two keys is")
+    variables = {
+        "access_key": "AWS_ACCESS_KEY_ID",
+        "secret_key": "AWS_SECRET_ACCESS_KEY",
+        "token": "AWS_SESSION_TOKEN" if "AWS_SESSION_TOKEN" in found else "AWS_SECURITY_TOKEN",
+        "expiration": "AWS_CREDENTIAL_EXPIRATION",
+    }
     try:
-        return StaticCredentials(access_key, secret_key, token, expiration)  # type: ignore[arg-type]
+        return StaticCredentials(*map(found.get, variables.values()))  # type: ignore[arg-type]
     except ConfigurationError as error:
         argument, _, reason = str(error).partition(": ")
         raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
 
 
-def _configured_source(environ: Mapping[str, str]) -> tuple[str, Callable[..., StaticCredentials]]:
+def _configured_source(environ: _Settings) -> tuple[str, _Retrieve]:
     """What the first source that these variables configure is called, and what asks it."""
     for variable, name, retrieve in (
-        (_TOKEN_FILE, "web identity", _from_web_identity),
-        (_RELATIVE_URI, "container credentials", _from_container),
-        (_FULL_URI, "container credentials", _from_container),
-        (_METADATA_ENDPOINT, "EC2 instance metadata", _from_instance_metadata),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "web identity", _from_web_identity),
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "container credentials", _from_container),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "container credentials", _from_container),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "EC2 instance metadata", _from_instance_metadata),
     ):
         if variable in environ:
             return f"{name} ({variable})", retrieve
     return "EC2 instance metadata", _from_instance_metadata
 
 
-def _origin(environ: Mapping[str, str]) -> str:
+def _origin(environ: _Settings) -> str:
     """Where these variables have credentials come from, in words."""
-    return f"static keys ({_ACCESS_KEY})" if _ACCESS_KEY in environ else _configured_source(environ)[0]
+    return "static keys (AWS_ACCESS_KEY_ID)" if "AWS_ACCESS_KEY_ID" in environ else _configured_source(environ)[0]
 
 
-def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_web_identity(environ: _Settings, deadline: float) -> StaticCredentials:
     """Exchange the token in a file, which rotates, for credentials of a role.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
     """
-    from urllib.parse import urlencode
-
     role = environ.get("AWS_ROLE_ARN")
     session = environ.get("AWS_ROLE_SESSION_NAME") or f"iamcacheauth-{int(time.time())}"
     if not role:
         raise CredentialsError("AWS_ROLE_ARN is not set")
     if _flaw(role + session):
         raise CredentialsError("AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII")
-    token = _token_in_file(_TOKEN_FILE, environ).strip()
+    token = _token_in_file("AWS_WEB_IDENTITY_TOKEN_FILE", environ).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    form = urlencode(
-        {
-            "Action": "AssumeRoleWithWebIdentity",
-            "Version": "2011-06-15",
-            "RoleArn": role,
-            "RoleSessionName": session,
-            "WebIdentityToken": token,
-        }
-    )
+    params = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "Version": "2011-06-15",
+        "RoleArn": role,
+        "RoleSessionName": session,
+        "WebIdentityToken": token,
+    }
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = ("POST", _sts_endpoint(environ), headers, form)
-    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True)
-    return _credentials_from(answer, token, "SessionToken")
+    request = ("POST", _sts_endpoint(environ), headers, canonical_query(params.items()))
+    return _from_sts(request, token, environ, deadline, {})
 
 
-def _presigned_for_sts(
-    credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
-) -> str:
-    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
-    scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
+def _from_sts(
+    request: _Request, secrets: str, environ: _Settings, deadline: float, hints: dict[str, str]
+) -> StaticCredentials:
+    way_out = " (from a subnet without a way out, STS takes a VPC endpoint)"
+    answer = _answer(request, environ, deadline, secrets=secrets, hints=hints, unanswered=way_out, through_proxy=True)
+    return _credentials_from(answer, secrets, "SessionToken")
+
+
+def _presigned_for_sts(credentials: StaticCredentials, params: dict[str, str], environ: _Settings) -> str:
+    """The URL of a request to STS."""
+    scheme, _, host = _sts_endpoint(environ).rstrip("/").partition("://")
     if "/" in host:
         raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
-    url = presign(
-        credentials,
-        service="sts",
-        region=region or "us-east-1",
-        host=host,
-        params=params,
-        timestamp=_timestamp(time.time()),
-        expires=_TOKEN_LIFETIME,
-    )
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    now = _timestamp(time.time())
+    url = presign(credentials, service="sts", region=region, host=host, params=params.items(), timestamp=now)
     return f"{scheme}://{url}"
 
 
 def _secrets_in(presigned: str) -> str:
     """The session token, if there is one, and the signature of what presign() made."""
-    return " ".join(
-        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
-    )
+    import re
+
+    return " ".join(re.findall("&X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned))
 
 
-def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
+def _sts_endpoint(environ: _Settings) -> str:
     """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
-            if environ.get(variable):
+            if variable in environ:
                 return _checked_url(variable, environ[variable])
-    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if environ.get(variable):
-            region = _checked_region(variable, environ[variable])
-            break
-    if not region:
+    variable = "AWS_REGION" if "AWS_REGION" in environ else "AWS_DEFAULT_REGION"
+    if variable not in environ:
         return "https://sts.amazonaws.com"
-    partition, suffix = _partition(region)
+    region = _checked_region(variable, environ[variable])
+    partition, domain = _partition(region)
     fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
-    if dual_stack:
-        suffix = _DUAL_STACK_DOMAINS.get(partition, "api.aws")
-    return f"https://{name}.{region}.{suffix}"
+    return f"https://{name}.{region}.{_DUAL_STACK_DOMAINS.get(partition, 'api.aws') if dual_stack else domain}"
 
 
 def _partition(region: str) -> tuple[str, str]:
     """The name that ARNs give to a region's part of AWS, and the end of its host names."""
-    return next((name, suffix) for prefix, name, suffix in _PARTITIONS if region.startswith(prefix))
+    return next((name, domain) for prefix, name, domain in _PARTITIONS if region.startswith(prefix))
 
 
-def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_container(environ: _Settings, deadline: float) -> StaticCredentials:
     """Ask the endpoint that ECS, Fargate, EKS Pod Identity or Lambda SnapStart runs beside the container.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    path, url = environ.get(_RELATIVE_URI), environ.get(_FULL_URI, "")
-    if path:
-        if not path.startswith("/"):
-            raise CredentialsError("a path that starts with a slash is wanted")
-        url = f"http://169.254.170.2{path}"
-    url = _checked_url(_RELATIVE_URI if path else _FULL_URI, url)
-    variable = f"{_AUTHORIZATION}_FILE"
+    path = environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+    if path is None:
+        url = _checked_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"])
+    elif path.startswith("/"):
+        url = _checked_url("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", f"http://169.254.170.2{path}")
+    else:
+        raise CredentialsError("a path that starts with a slash is wanted")
+    variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
     if variable in environ:
         authorization = _token_in_file(variable, environ)
     else:
-        variable, authorization = _AUTHORIZATION, environ.get(_AUTHORIZATION, "")
+        variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+        authorization = environ.get(variable, "")
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
-    headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
-    request = ("GET", url, headers, None)
-    answer = _answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization)
-    return _credentials_from(answer, authorization)
+    headers = {"Accept": "application/json"}
+    if authorization:
+        headers["Authorization"] = authorization
+    answer = _answer(("GET", url, headers, None), environ, deadline, seconds=2, secrets=authorization)
+    return _credentials_from(answer, authorization, "Token")
 
 
-def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_instance_metadata(environ: _Settings, deadline: float) -> StaticCredentials:
     """Ask EC2's instance metadata service, version 2: a session token first, then the role, then its keys.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
@@ -1604,10 +1588,10 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
         raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
     mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
     usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
-    endpoint = environ.get(_METADATA_ENDPOINT, usual)
+    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", usual)
     if endpoint is None:
         raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    endpoint = _checked_url(_METADATA_ENDPOINT, endpoint, anywhere=True).rstrip("/")
+    endpoint = _checked_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint, anywhere=True).rstrip("/")
     limits = []
     for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
         text = environ.get(variable, "1")
@@ -1615,38 +1599,28 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
             raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
         limits.append(int(text))
 
-    def ask(method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed]) -> _Parsed:
-        request, secrets = (method, f"{endpoint}/latest/{path}", headers, None), " ".join(headers.values())
-        return _answer(request, parsed, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=secrets)
+    def ask(method: str, path: str, header: str, value: str, **options: Any) -> Any:
+        request = (method, f"{endpoint}/latest/{path}", {f"X-aws-ec2-metadata-{header}": value}, None)
+        return _answer(request, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=value, **options)
 
-    try:
-        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
-    except CredentialsError as error:
-        unanswered = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        hint = unanswered if isinstance(error, _Unanswered) else ""
-        raise CredentialsError(
-            f"{error}{hint}{'' if _METADATA_ENDPOINT in environ else f'; {_NOTHING_SET}'}"
-        ) from error
-    headers = {"X-aws-ec2-metadata-token": token}
-    roles = "meta-data/iam/security-credentials/"
-    try:
-        role = ask("GET", roles, headers, _one_word)
-    except CredentialsError as error:
-        hint = "; the instance has no role" if str(error).endswith("HTTP status 404") else ""
-        raise CredentialsError(f"{error}{hint}") from error
-    answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
-    found = _credentials_from(answer, token)
+    hop = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+    hints = {} if "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environ else {"": f"; {_NOTHING_SET}"}
+    token = ask("PUT", "api/token", "token-ttl-seconds", "21600", parsed=_one_word, unanswered=hop, hints=hints)
+    roles, hints = "meta-data/iam/security-credentials/", {"HTTP status 404$": "; the instance has no role"}
+    role = ask("GET", roles, "token", token, parsed=_one_word, hints=hints)
+    answer = ask("GET", f"{roles}{role}", "token", token)  # the SDKs do not encode the role's name either
+    found = _credentials_from(answer, token, "Token")
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
     expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
     return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
 
 
-def _token_in_file(variable: str, environ: Mapping[str, str]) -> str:
+def _token_in_file(variable: str, environ: _Settings) -> str:
     try:
         with open(environ[variable], "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
+        reason = getattr(error, "strerror", None) or "its path is malformed"
         # Not from the error, which quotes the path: by mistake, that may be the token itself.
         raise CredentialsError(f"{variable}: its file cannot be read: {reason}") from None
     if not 0 < len(content) <= _SIZE_LIMIT:
@@ -1662,9 +1636,15 @@ def _one_word(body: bytes) -> str:
     return "" if _flaw(word) else word
 
 
-def _parsed_json(body: bytes) -> dict[str, Any]:
+def _fields(body: bytes) -> dict[str, Any]:
+    """What is in a JSON object, or in those elements of STS's XML that hold text alone, under their names."""
+    import html
     import json
+    import re
 
+    text = body.decode("utf-8", "replace").strip()
+    if re.fullmatch(r"(<\?[^>]*>)?\s*<(?!(?i:html))(\w+)[\s>].*</\2>", text, re.DOTALL):
+        return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -1672,22 +1652,11 @@ def _parsed_json(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _parsed_xml(body: bytes) -> dict[str, Any]:
-    """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
-    import html
-    import re
-
-    text = body.decode("utf-8", "replace").strip()
-    if not re.fullmatch(r"(<\?[^>]*>)?\s*<(\w+)[\s>].*</\2>", text, re.DOTALL):
-        return {}
-    return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
-
-
-def _credentials_from(answer: Mapping[str, Any], sent: str, token_field: str = "Token") -> StaticCredentials:
+def _credentials_from(answer: dict[str, Any], sent: str, token_field: str) -> StaticCredentials:
     """The credentials in an answer; sent: the secrets that no error may repeat, besides those in the answer."""
     fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join([sent, *(str(answer.get(field)) for field in fields)])
+        secrets = " ".join([sent, *(str(answer.get(field)) for field in ("Token", "SessionToken", *fields))])
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
     for field in fields:
         if not isinstance(answer.get(field), str) or not answer[field]:
@@ -1709,10 +1678,6 @@ class _TemporaryError(CredentialsError):
     """A failure that another attempt may mend: throttling, the network's, or the server's own."""
 
 
-class _Unanswered(_TemporaryError):
-    """There was no answer at all."""
-
-
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html, and STS's own
 _TEMPORARY_CODES = (
     *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
@@ -1723,22 +1688,26 @@ _TEMPORARY_CODES = (
 
 def _answer(
     request: _Request,
-    parsed: Callable[[bytes], _Parsed],
-    environ: Mapping[str, str],
+    environ: _Settings,
     deadline: float,
     *,
+    parsed: Callable[[bytes], Any] = _fields,
     attempts: int = 3,
     seconds: float | None = None,
     secrets: str = "",
-    sts: bool = False,
-) -> _Parsed:
+    hints: Mapping[str, str] = {},
+    unanswered: str = "",
+    through_proxy: bool = False,
+) -> Any:
     """What ``parsed`` makes of the body of the first answer with status 200.
 
     attempts: how often to ask, as long as failures are temporary; the pause before the next
     is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
     of one attempt; None for an even share of what is left. secrets: what was sent and no
-    error may repeat.
+    error may repeat. hints: what to add to an error in which the expression before it is found;
+    unanswered: what to add where there was no answer.
     """
+    import re
     from urllib.parse import urlsplit
 
     pause = 0.5
@@ -1746,7 +1715,7 @@ def _answer(
         now = time.monotonic()
         try:
             end = min(deadline, now + (seconds or (deadline - now) / attempts))
-            status, _, body = _exchange(request, environ, end, through_proxy=sts)
+            status, _, body = _exchange(request, environ, end, unanswered, through_proxy=through_proxy)
             if status != 200:
                 raise _refusal(status, body, secrets)
             answer = parsed(body)
@@ -1757,16 +1726,15 @@ def _answer(
             attempts -= 1
             delay = pause * _random()
             if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
-                hint = " (from a subnet without a way out, STS takes a VPC endpoint)"
-                text = f"{urlsplit(request[1]).netloc}: {error}{hint if sts and isinstance(error, _Unanswered) else ''}"
-                raise type(error)(text) from error.__cause__
+                hint = "".join(hint for form, hint in hints.items() if re.search(form, str(error)))
+                raise CredentialsError(f"{urlsplit(request[1]).netloc}: {error}{hint}") from error.__cause__
         time.sleep(delay)
         pause *= 2
 
 
 def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     """The error for an answer of another status than 200, with the server's own reason."""
-    said = _parsed_json(body) or _parsed_xml(body)
+    said = _fields(body)
     reason = _reason_in(said, secrets)
     line = body.decode("utf-8", "replace").strip().partition("\n")[0]
     if " " in line and not line.startswith(("<", "{")):  # the Pod Identity agent writes plain text; a word may be a key
@@ -1774,11 +1742,13 @@ def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
+    if status == 407:
+        text += "; it wants a login, as in http://user:password@host:port"
     temporary = status == 429 or status >= 500 or (said.get("Code") or said.get("code")) in _TEMPORARY_CODES
     return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _reason_in(answer: Mapping[str, Any], secrets: str) -> str:
+def _reason_in(answer: dict[str, Any], secrets: str) -> str:
     """Code and message of an error, in whichever capitals services write them."""
     found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
     return _safe(": ".join(str(text) for text in found if text), secrets)
@@ -1799,115 +1769,103 @@ def _safe(text: str, secrets: str = "") -> str:
     # a key of AWS's, its id, how web tokens and session tokens begin
     like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
     ends += [key.start() for key in re.finditer(like_keys, text)]
-    end = min(ends, default=len(text))
-    return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
+    end = min(ends, default=300)
+    return f"{text[:end]}…" if end < 300 else text[:300]
 
 
 def _exchange(
-    request: _Request, environ: Mapping[str, str], deadline: float, *, through_proxy: bool = False
+    request: _Request, environ: _Settings, deadline: float, unanswered: str = "", *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
-    """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
-    import http.client
-    from contextlib import closing
+    """One exchange: the response's status, headers and body."""
+    from contextlib import ExitStack
+    from http.client import HTTPException
     from urllib.parse import urlsplit
 
     method, url, headers, body = request
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    secure, host = parts.scheme == "https", parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    place = parts.netloc if parts.port else f"{parts.netloc}:{port}"
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
-        with closing(http.client.HTTPConnection(host, port)) as client:
-            client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
-            if proxy:
-                _tunnel(client.sock, place, proxy, deadline)
-            client.sock.settimeout(_left(deadline))
-            if context is not None:
-                client.sock = context.wrap_socket(client.sock, server_hostname=host)
-                client.sock.settimeout(_left(deadline))
+        with ExitStack() as stack:
+            address = proxy[:2] if proxy else (host, port)
+            connection = stack.enter_context(_connect(_resolved(*address), deadline))
+            if proxy:  # https://www.rfc-editor.org/rfc/rfc9110#name-connect
+                with _response(connection, deadline, "CONNECT", place, {"Host": place, **proxy[2]}) as response:
+                    if response.status != 200:
+                        raise _refusal(response.status, b"", "")
+            if context:
+                connection.settimeout(_left(deadline))
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
             target = url.partition(parts.netloc)[2] or "/"
-            client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
-            with _response(client.sock, method, deadline) as response:
+            headers = {"Host": parts.netloc, **headers, "Connection": "close"}
+            with _response(connection, deadline, method, target, headers, body) as response:
                 content = response.read(_SIZE_LIMIT + 1)
                 if len(content) > _SIZE_LIMIT:
                     raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
                 if response.length:
                     raise _TemporaryError("the connection was closed in the middle of its answer")
                 return response.status, response.headers, content
-    except Error:
-        raise
+    except CredentialsError as error:
+        raise type(error)(f"{via}{error}") from error.__cause__
     except OSError as error:
-        kind = CredentialsError if hasattr(error, "verify_message") else _TemporaryError if proxy else _Unanswered
-        raise kind(f"{via}{_reason(error)}") from error
-    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise (_TemporaryError if proxy else _Unanswered)(f"{via}no HTTP answer ({type(error).__name__})") from None
+        if hasattr(error, "verify_message"):  # another attempt would see the same certificate
+            raise CredentialsError(f"{via}{_reason(error)}") from error
+        raise _TemporaryError(f"{via}{_reason(error)}{'' if via else unanswered}") from error
+    except (ValueError, HTTPException) as error:  # not as the cause: it may quote what was sent
+        raise _TemporaryError(f"{via}no HTTP answer ({type(error).__name__})") from None
 
 
-def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
-    """The response that has begun to come; each read of it ends by the deadline, however slowly bytes arrive."""
-    import http.client
+def _response(
+    connection: socket, deadline: float, method: str, target: str, headers: dict[str, str], body: str | None = None
+) -> HTTPResponse:
+    """Ask for a response; each read of it ends by the deadline, however slowly bytes arrive."""
+    from http.client import HTTPConnection
     from types import SimpleNamespace
 
-    bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
-    response = http.client.HTTPResponse(bounded, method=method)
-    try:
-        response.begin()
-    except BaseException:
-        response.close()
-        raise
+    client: Any = HTTPConnection("")
+    client.sock = SimpleNamespace(
+        sendall=connection.sendall, makefile=lambda mode: _file_until(deadline, connection), close=lambda: None
+    )
+    connection.settimeout(_left(deadline))
+    client.request(method, target, body, headers)
+    response: HTTPResponse = client.getresponse()
     return response
 
 
-def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
-    """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
-    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
-    if not url:
-        return None
+def _proxy_for(place: str, environ: _Settings) -> tuple[str, int, dict[str, str]] | None:
+    """Host and port of the proxy to reach this place through, and the headers it takes; None if there is to be none."""
+    from base64 import b64encode
     from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY")
+    if not url or proxy_bypass_environment(place, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
         if proxy.scheme == "http" and proxy.hostname and not _flaw(url):
-            login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
-            return proxy.hostname, proxy.port or 80, login
+            login = unquote(f"{proxy.username}:{proxy.password or ''}").encode()
+            header = {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"} if "@" in proxy.netloc else {}
+            return proxy.hostname, proxy.port or 80, header
     except ValueError:
         pass
     raise CredentialsError("HTTPS_PROXY: a proxy like http://host:port is wanted")
-
-
-def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadline: float) -> None:
-    """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
-    from base64 import b64encode
-
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy[2]:
-        lines.append(f"Proxy-Authorization: Basic {b64encode(proxy[2].encode()).decode()}")
-    connection.settimeout(_left(deadline))
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    status = _response(connection, "CONNECT", deadline).status
-    if status != 200:
-        hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
-        kind = _TemporaryError if status == 429 or status >= 500 else CredentialsError
-        raise kind(f"the proxy {proxy[0]}:{proxy[1]} answered with HTTP status {status}{hint}")
 
 
 def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
     """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
     import re
 
-    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    form = r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?(?:[/?][!-~]*)?"
     found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
-    if not found or int(found[4] or 0) > 65535:
+    if not found or int(found[3] or 0) > 65535:
         raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
-    host = (found[2] or found[3]).lower()
-    agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
-    if found[1].lower() == "http" and not (anywhere or host in agents or re.fullmatch(r"127(\.\d{1,3}){3}", host)):
+    here = r"localhost|127(\.\d{1,3}){3}|\[::1\]|169\.254\.170\.23?|\[fd00:ec2::23\]"
+    if len(found[1]) == 4 and not (anywhere or re.fullmatch(here, found[2], re.IGNORECASE)):
         raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
 
@@ -1968,25 +1926,25 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
     return io.BufferedReader(Reader())
 
 
+# By their names: a Python without OpenSSL has no module ssl to have them from.
+_CLOSED = ("SSLEOFError", "SSLZeroReturnError", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError")
+
+
 def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
-    import socket
-
-    if isinstance(error, (socket.timeout, TimeoutError)):
+    kind = type(error).__name__
+    if kind in ("timeout", "TimeoutError"):
         return "no complete answer in time"
-    if isinstance(error, socket.gaierror):
+    if kind == "gaierror":
         return "the host name does not resolve"
-    verification = getattr(error, "verify_message", None)
-    if verification:
-        return f"the certificate is not trusted: {verification}"
-    # By their names: a Python without OpenSSL has no module ssl to have them from.
-    closed = type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
-    if closed or isinstance(error, (ConnectionResetError, BrokenPipeError)):
+    if kind in _CLOSED:
         return "the connection was closed"
-    tls_reason = getattr(error, "reason", None)
+    untrusted, tls_reason = getattr(error, "verify_message", None), getattr(error, "reason", None)
+    if untrusted:
+        return f"the certificate is not trusted: {untrusted}"
     if tls_reason:
         return f"TLS failed: {tls_reason.lower().replace('_', ' ')}"
-    return error.strerror or f"the connection failed ({type(error).__name__})"
+    return error.strerror or f"the connection failed ({kind})"
 
 
 # --- commands: from here on the file may be cut off ---
@@ -2440,7 +2398,7 @@ def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
     add("lost", key_kind == "temporary" and not session_token)
     add("left over", key_kind == "permanent" and session_token)
     if mistake is not None:
-        add("other session", session_token and session_token != os.environ.get(_SESSION_TOKEN, session_token))
+        add("other session", session_token and session_token != os.environ.get("AWS_SESSION_TOKEN", session_token))
         problems += [mistake] if mistake not in ("", "spelling") else []
     add("lifetime", not 1 <= lifetime <= _TOKEN_LIFETIME)
     add("dates", date != params["X-Amz-Date"][:8])
@@ -2560,8 +2518,8 @@ def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
 
     params = dict(pairs)
     access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
-    secret_key = os.environ.get(_SECRET_KEY, "").strip()
-    if access_key != os.environ.get(_ACCESS_KEY, "").strip() or _flaw(secret_key):
+    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY", "").strip()
+    if access_key != os.environ.get("AWS_ACCESS_KEY_ID", "").strip() or _flaw(secret_key):
         return None
     signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
     small = [(name.lower() if name == "X-Amz-Security-Token" else name, value) for name, value in signed]
@@ -2792,9 +2750,9 @@ class _Check:
 
         environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
         sts, limit = "STS", min(self.timeout, 3.0)
-        deadline, params = time.monotonic() + limit, [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
+        deadline, params = time.monotonic() + limit, {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
         try:
-            url = _presigned_for_sts(self.signed_with, params, None, environ)
+            url = _presigned_for_sts(self.signed_with, params, environ)
             self.secrets += f" {_secrets_in(url)}"
             for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"):
                 if url.startswith(f"{environ.get(variable, '').rstrip('/')}/?"):
@@ -2805,7 +2763,7 @@ class _Check:
         except (Error, TimeoutError) as error:
             reason = error if isinstance(error, Error) else _reason(error)
             raise Error(f"{sts} cannot be asked: {reason}") from error
-        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
+        answer = {name: _safe(str(text), self.secrets) for name, text in _fields(body).items()}
         code, message, arn = (answer.get(name, "") for name in ("Code", "Message", "Arn"))
         try:
             ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
