@@ -1321,7 +1321,10 @@ class EnvironmentCredentials(RefreshingCredentials):
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         get, session = self._environ.get, self._session
-        values = tuple(map(get, _STATIC_KEYS))
+        token = get("AWS_SESSION_TOKEN")
+        # The old name only where it counts: asking for a variable that is not set costs a tenth of a token.
+        old = None if token and token.strip() else get("AWS_SECURITY_TOKEN")
+        values = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), token, old, get("AWS_CREDENTIAL_EXPIRATION"))
         known, credentials = session.static
         if values != known:
             credentials = _static_keys(values)
