@@ -360,7 +360,7 @@ def works_or_not(framework, gate, column, works):
         for _ in range(2):
             await operate()
 
-    with contextlib.nullcontext() if works else pytest.raises(Exception):  # noqa: B017, each has one of its own
+    with contextlib.nullcontext() if works else pytest.raises(Exception):  # each has one of its own
         asyncio.run(used(framework, gate, scenario, column))
     assert gate.logins
     assert gate.refusals == []

@@ -16,7 +16,9 @@ import pytest
 
 SIGNING, GIVEN, GIVEN_SYNC = range(3)  # the blocks' numbers
 INTERVAL = 0.1  # seconds between renewals, where the README has minutes
-every_second = lambda code: code.replace("credential_provider=keys", "refresh_interval_seconds=1, credential_provider=keys")
+every_second = lambda code: code.replace(
+    "credential_provider=keys", "refresh_interval_seconds=1, credential_provider=keys"
+)
 for_clusters = lambda code: re.sub(r"\bGlideClient", "GlideClusterClient", code)
 with_threads = lambda code: re.sub(r"async |await ", "", code.replace("from glide import", "from glide_sync import"))
 

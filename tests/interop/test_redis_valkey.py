@@ -14,7 +14,9 @@ import readme
 
 SYNC, ASYNCIO, CLUSTER, ASYNCIO_CLUSTER, LISTEN, LOG_IN = range(6)  # the blocks' numbers
 without_retry = lambda code: re.sub(r"^    retry.*\n", "", code, flags=re.MULTILINE)
-without_lifetime = lambda code: re.sub(r"^    connection_class=with_lifetime\((.*)\),$", r"    connection_class=\1,", code, flags=re.M)
+without_lifetime = lambda code: re.sub(
+    r"^    connection_class=with_lifetime\((.*)\),$", r"    connection_class=\1,", code, flags=re.M
+)
 with_protocol_3 = lambda code: code.replace("    host=", "    protocol=3,\n    host=")
 with_log_in = lambda code: code.replace("    host=", "    redis_connect_func=log_in,\n    host=")
 

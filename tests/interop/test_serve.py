@@ -75,6 +75,6 @@ def test_enter_cuts_all_connections():
 
 
 def test_another_name_in_its_certificate():
-    with served("--other-name") as (_, lines), client(lines) as cache:
-        with pytest.raises(redis.ConnectionError, match="certificate"):
-            cache.ping()
+    refused = pytest.raises(redis.ConnectionError, match="certificate")
+    with served("--other-name") as (_, lines), client(lines) as cache, refused:
+        cache.ping()
