@@ -1,4 +1,4 @@
-# iamcacheauth: IAM authentication tokens for Amazon ElastiCache and MemoryDB
+# iamcacheauth 0.2.0: IAM authentication tokens for Amazon ElastiCache and MemoryDB
 #
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the iamcacheauth authors
@@ -23,17 +23,21 @@
 """Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
 
     import redis
-    from iamcacheauth import ElastiCacheAuth
+    from iamcacheauth import for_endpoint
 
-    auth = ElastiCacheAuth("my-iam-user", "my-cache", region="us-east-1")
-    cache = redis.Redis(host="<the cache's endpoint>", ssl=True, credential_provider=auth)
-    cache.ping()
+    endpoint = "master.my-cache.abc123.use1.cache.amazonaws.com"
+    auth = for_endpoint("my-iam-user", endpoint)
+    cache = redis.Redis(host=endpoint, ssl=True, credential_provider=auth)
 
 The password is a SigV4 presigned URL without its scheme, good for 15 minutes.
 ``auth.token()`` signs a new one at every call, for any client. The command line
-(``python3 iamcacheauth.py --help``) prints tokens too.
+(``python3 iamcacheauth.py --help``) prints tokens and says why a login fails.
 
-What this file promises:
+The file has three parts, each of which uses only itself and what stands above
+it (but ``credentials=None`` means a class of the second): signing, credential
+sources, and commands, which may be cut off where a line says so.
+
+What it promises:
 
 - one file, the standard library only, Python 3.9 and later; to vendor it, copy
   it as it is, with the licence above;
@@ -62,7 +66,6 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
-    from contextlib import ExitStack
     from datetime import datetime
     from http.client import HTTPMessage, HTTPResponse
     from io import BufferedReader
@@ -73,6 +76,8 @@ if TYPE_CHECKING:
     _Connection = TypeVar("_Connection")
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
+    _Settings = Mapping[str, str]  # as _settings returns them
+    _Retrieve = Callable[[_Settings, float], "StaticCredentials"]  # by settings and a deadline
 
     class _FrozenCredentials(Protocol):
         """Credentials as botocore-stubs declares them: with keys that may be None, which is refused at run time."""
@@ -196,10 +201,10 @@ class StaticCredentials:
             object.__setattr__(self, name, value)
         return self
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: object = None) -> None:
         raise AttributeError("StaticCredentials cannot be changed: make new ones")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    __delattr__ = __setattr__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.access_key, self.secret_key, self.token, self.expiration)
@@ -380,8 +385,8 @@ class RefreshingCredentials:
             self._end(session, renewal, outcome)
 
     def _fetched(self, session: _Session) -> StaticCredentials | _Failure:
-        credentials, due, _ = session.kept
-        if credentials is not None and time.time() < due:
+        credentials, due, valid_until = session.kept
+        if credentials is not None and time.time() < min(due, valid_until):
             return credentials  # another renewal ended between the caller's look at them and its registering
         try:
             credentials = _asked(self._fetch)
@@ -410,6 +415,8 @@ class _Session:
         # The credentials, when they are due to be renewed, and until when nobody need wait for that (epoch seconds):
         # one object, so that no thread sees half of it.
         self.kept: tuple[StaticCredentials | None, float, float] = (None, 0.0, 0.0)
+        # What the variables of static keys held, and what was made of it: one object, too.
+        self.static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
@@ -470,6 +477,8 @@ class _Given:
         return self._at_hand(time.time()) or self._awaited()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
+        if isinstance(self._credentials, StaticCredentials):  # checked once and for all: a tenth of a token's cost
+            return _unexpired(self._credentials, now, "credentials: ")
         return None if callable(self._credentials) else _asked(lambda: self._credentials, now)
 
     def _awaited(self) -> StaticCredentials:
@@ -500,7 +509,7 @@ def _asked(function: Callable[[], Any], now: float | None = None) -> StaticCrede
     """The credentials that ``function`` gives, valid at ``now`` or after the call; anything else: CredentialsError."""
     try:
         found = function()
-        if hasattr(found, "get_frozen_credentials"):
+        if not isinstance(found, StaticCredentials) and hasattr(found, "get_frozen_credentials"):
             found = found.get_frozen_credentials()
         if not isinstance(found, StaticCredentials):
             missing = [name for name in ("access_key", "secret_key", "token") if not hasattr(found, name)]
@@ -558,7 +567,7 @@ class TokenGenerator(_AnyProvider):  # type: ignore[misc]
     copied, without anything that was fetched or derived.
     """
 
-    _service = ""
+    _service = _user = _name = _region = ""  # for the repr of one whose arguments were refused
 
     def __init__(
         self, user: str, name: str, region: str | None, credentials: _CredentialsArgument, serverless: bool = False
@@ -1107,16 +1116,17 @@ def _checked_user(service: str, user: str) -> str:
     """
     if not isinstance(user, str) or not user:
         raise ConfigurationError(f"user: the id of a user with IAM authentication is wanted, not {_kind(user)}")
-    name = _plain(user).lower()
-    if service == "elasticache" and name == "default":
+    name = _plain(user)
+    if service == "elasticache" and name.lower() == "default":
         raise ConfigurationError("user: ElastiCache's user 'default' cannot log in by IAM; name one of type iam")
     # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
-    pattern_of = name[len("default.") :] if service == "elasticache" and name.startswith("default.") else name
-    if not (pattern_of.isascii() and pattern_of[:1].isalpha() and pattern_of.replace("-", "").isalnum()):
+    prefix = "default." if service == "elasticache" and name.lower().startswith("default.") else ""
+    own = name[len(prefix) :]
+    if not (own.isascii() and own[:1].isalpha() and own.replace("-", "").isalnum()):
         raise ConfigurationError(
             "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
         )
-    return name
+    return name.lower()
 
 
 def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
@@ -1207,7 +1217,7 @@ def _epoch(expiration: Any) -> float:
             "expiration: epoch seconds, ISO 8601 text with a time zone ('2026-01-02T03:04:05Z'),"
             " or a datetime with a time zone is wanted"
         )
-    return expiration
+    return float(expiration)
 
 
 def _utc(epoch: float) -> str:
@@ -1233,20 +1243,20 @@ def _plain(text: str) -> str:
 # Where EnvironmentCredentials finds what the environment promises, and AssumedRole. The protocols are described in
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
-_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
-_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
-_SESSION_TOKEN = "AWS_SESSION_TOKEN"
-_EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
-_TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
-_RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
-_FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
-_AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-_METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-_IDENTITY = (  # all that decides whose credentials are fetched
-    *(_TOKEN_FILE, "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", _RELATIVE_URI, _FULL_URI, _AUTHORIZATION),
-    *(f"{_AUTHORIZATION}_FILE", _METADATA_ENDPOINT, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+_STATIC_KEYS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION"),  # the first is the session token's old name
 )
-_NOTHING_SET = f"no credentials: none of {_ACCESS_KEY}, {_TOKEN_FILE}, {_RELATIVE_URI} and {_FULL_URI} is set"
+_IDENTITY = (  # all that decides whose credentials are fetched
+    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+    *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+)
+_NOTHING_SET = (
+    "no credentials: none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE,"
+    " AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and AWS_CONTAINER_CREDENTIALS_FULL_URI is set"
+)
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
 _STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
 _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
@@ -1260,6 +1270,12 @@ _PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its h
     ("eusc-", "aws-eusc", "amazonaws.eu"),
     ("", "aws", "amazonaws.com"),
 )
+_DUAL_STACK_DOMAINS = {  # where not api.aws
+    "aws-cn": "api.amazonwebservices.com.cn",
+    "aws-iso": "api.aws.ic.gov",
+    "aws-iso-b": "api.aws.scloud",
+    "aws-eusc": "api.amazonwebservices.eu",
+}
 
 
 class EnvironmentCredentials(RefreshingCredentials):
@@ -1293,33 +1309,27 @@ class EnvironmentCredentials(RefreshingCredentials):
             raise ConfigurationError(f"environ: a mapping of variables is wanted, not {_kind(environ)}")
         self._given_environ = None if environ is os.environ else environ  # os.environ cannot be pickled
         self._region = region if region is None else _checked_region("region", region)
-        # What the variables of static keys held, and what was made of it: one object, as with _Session.kept.
-        self._static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         super().__init__(self._retrieved, timeout=timeout)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_static": ((), None)}
 
     @property
     def _environ(self) -> Mapping[str, str]:
         return os.environ if self._given_environ is None else self._given_environ
 
     def _import_ahead(self) -> None:
-        if not self._environ.get(_ACCESS_KEY):
+        if not self._environ.get("AWS_ACCESS_KEY_ID"):
             super()._import_ahead()
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
-        get = self._environ.get
-        session_token = get(_SESSION_TOKEN) or get("AWS_SECURITY_TOKEN")  # its old name, which botocore reads as well
-        values = (get(_ACCESS_KEY), get(_SECRET_KEY), session_token, get(_EXPIRATION))
-        known, credentials = self._static
+        get, session = self._environ.get, self._session
+        values = tuple(map(get, _STATIC_KEYS))
+        known, credentials = session.static
         if values != known:
             credentials = _static_keys(values)
-            self._static = (values, credentials)
+            session.static = (values, credentials)
         if credentials is not None:
-            return _unexpired(credentials, now, f"static keys ({_ACCESS_KEY}): {_EXPIRATION} says that ")
+            return _unexpired(credentials, now, "static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says that ")
         configuration = tuple(map(get, _IDENTITY))
-        if configuration != self._session.configuration:
+        if configuration != session.configuration:
             self._session = _Session(configuration)  # and what belonged to the other identity is let go
         return super()._at_hand(now)
 
@@ -1327,11 +1337,8 @@ class EnvironmentCredentials(RefreshingCredentials):
         return _configured_source(_settings(self._environ))[0]
 
     def _retrieved(self) -> StaticCredentials:
-        environ, deadline = _settings(self._environ), time.monotonic() + _FETCH_SHARE * self._timeout
-        if self._region and "AWS_DEFAULT_REGION" not in environ:
-            environ.setdefault("AWS_REGION", self._region)
-        source, retrieve = _configured_source(environ)
-        return _named(source, lambda: retrieve(environ, deadline))
+        environ = _settings(self._environ, self._region)
+        return _retrieved_from(*_configured_source(environ), environ, self._timeout)
 
 
 class AssumedRole(RefreshingCredentials):
@@ -1366,43 +1373,34 @@ class AssumedRole(RefreshingCredentials):
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
         role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
-        self._role_arn = _checked_form("role_arn", role_arn, *role)
-        name = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
-        self._params = [
-            ("Action", "AssumeRole"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", self._role_arn),
-            ("RoleSessionName", _checked_form("session_name", session_name or "iamcacheauth", *name)),
-            ("DurationSeconds", str(int(duration))),
-        ]
+        session = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        self._params = {
+            "Action": "AssumeRole",
+            "Version": "2011-06-15",
+            "RoleArn": _checked_form("role_arn", role_arn, *role),
+            "RoleSessionName": _checked_form("session_name", session_name or "iamcacheauth", *session),
+            "DurationSeconds": str(int(duration)),
+        }
         if external_id is not None:
             secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
-            self._params.append(("ExternalId", _checked_form("external_id", external_id, *secret)))
+            self._params["ExternalId"] = _checked_form("external_id", external_id, *secret)
         self._region = region if region is None else _checked_region("region", region)
         self._base = _provider_for(credentials, self._region, timeout)
         super().__init__(self._assumed, timeout=timeout)
 
     def _source(self) -> str:
-        return f"role {self._role_arn}"
+        return f"role {self._params['RoleArn']}"
 
     def _assumed(self) -> StaticCredentials:
-        environ, deadline = _settings(os.environ), time.monotonic() + _FETCH_SHARE * self._timeout
+        return _retrieved_from(self._source(), self._from_sts, _settings(os.environ, self._region), self._timeout)
 
-        def assume() -> StaticCredentials:
-            url = _presigned_for_sts(self._base(), self._params, self._region, environ)
-            request: _Request = ("GET", url, {}, None)
-            answer = _answer(request, _parsed_xml, environ, deadline, secrets=_secrets_in(url), sts=True)
-            return _credentials_from(answer, _secrets_in(url), "SessionToken")
-
-        try:
-            return _named(self._source(), assume)
-        except CredentialsError as error:
-            hints = {
-                "AccessDenied": "its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
-                "DurationSeconds": "no more than the role's maximum session duration, and 3600 from role to role",
-            }
-            hint = "".join(f"; {hint}" for word, hint in hints.items() if word in str(error))
-            raise CredentialsError(f"{error}{hint}") from error.__cause__
+    def _from_sts(self, environ: _Settings, deadline: float) -> StaticCredentials:
+        url = _presigned_for_sts(self._base(), self._params, environ)
+        hints = {
+            "AccessDenied": "; its trust policy has to name this identity, whose own has to allow sts:AssumeRole",
+            "DurationSeconds": "; no more than the role's maximum session duration, and 3600 from role to role",
+        }
+        return _from_sts(("GET", url, {}, None), _secrets_in(url), environ, deadline, hints)
 
 
 def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
@@ -1413,170 +1411,171 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
     return _plain(value)
 
 
-def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set, without white space around them, which header values are not to hide."""
-    set_ones = {name: text for name, text in dict(environ).items() if isinstance(text, str) and text.strip()}
-    return {name: text if name == _AUTHORIZATION else text.strip() for name, text in set_ones.items()}
+def _settings(environ: Mapping[str, str], region: str | None = None) -> dict[str, str]:
+    """The variables that are set, without white space around them, which header values are not to hide.
+
+    region: the one where they name none.
+    """
+    settings = {}
+    for name in list(environ):  # from which other threads may take variables away meanwhile
+        text = environ.get(name)
+        if isinstance(text, str) and text.strip():
+            settings[name] = text if name == "AWS_CONTAINER_AUTHORIZATION_TOKEN" else text.strip()
+    if region and "AWS_DEFAULT_REGION" not in settings:
+        settings.setdefault("AWS_REGION", region)
+    return settings
 
 
-def _named(source: str, retrieve: Callable[[], StaticCredentials]) -> StaticCredentials:
+def _retrieved_from(source: str, retrieve: _Retrieve, environ: _Settings, timeout: float) -> StaticCredentials:
     """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
-        return _unexpired(retrieve(), time.time(), "it gave credentials, but ")
-    except Error as error:
+        found = retrieve(environ, time.monotonic() + _FETCH_SHARE * timeout)
+        return _unexpired(found, time.time(), "it gave credentials, but ")
+    except (Error, ImportError, LookupError) as error:  # where a module is missing, or the encoding of host names
         raise CredentialsError(f"{source}: {error}") from error
-    except ImportError as error:
-        raise CredentialsError(f"{source}: this Python has no module {error.name}, which it takes") from error
 
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
-    stripped = [value.strip() if isinstance(value, str) else value for value in values]
-    access_key, secret_key, token, expiration = (value or None for value in stripped)
-    variables = {
-        "access_key": _ACCESS_KEY,
-        "secret_key": _SECRET_KEY,
-        "token": _SESSION_TOKEN,
-        "expiration": _EXPIRATION,
-    }
-    if access_key is None and secret_key is None:
+    """The credentials in the variables of _STATIC_KEYS, which have these values; None if there are none."""
+    found = _settings(dict(zip(_STATIC_KEYS, values)))
+    missing = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - found.keys()
+    if len(missing) == 2:
         return None
-    for variable, value in ((_ACCESS_KEY, access_key), (_SECRET_KEY, secret_key)):
-        if value is None:
-            raise CredentialsError(f"static keys: {variable} is not set, but the other one of the two keys is")
+    if missing:
+        raise CredentialsError(f"static keys: {missing.pop()} is not set, but the other one of the two keys is")
+    variables = {
+        "access_key": "AWS_ACCESS_KEY_ID",
+        "secret_key": "AWS_SECRET_ACCESS_KEY",
+        "token": "AWS_SESSION_TOKEN" if "AWS_SESSION_TOKEN" in found else "AWS_SECURITY_TOKEN",
+        "expiration": "AWS_CREDENTIAL_EXPIRATION",
+    }
     try:
-        return StaticCredentials(access_key, secret_key, token, expiration)  # type: ignore[arg-type]
+        return StaticCredentials(*map(found.get, variables.values()))  # type: ignore[arg-type]
     except ConfigurationError as error:
         argument, _, reason = str(error).partition(": ")
         raise CredentialsError(f"static keys: {variables[argument]}: {reason}") from None
 
 
-def _configured_source(environ: Mapping[str, str]) -> tuple[str, Callable[..., StaticCredentials]]:
+def _configured_source(environ: _Settings) -> tuple[str, _Retrieve]:
     """What the first source that these variables configure is called, and what asks it."""
     for variable, name, retrieve in (
-        (_TOKEN_FILE, "web identity", _from_web_identity),
-        (_RELATIVE_URI, "container credentials", _from_container),
-        (_FULL_URI, "container credentials", _from_container),
-        (_METADATA_ENDPOINT, "EC2 instance metadata", _from_instance_metadata),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "web identity", _from_web_identity),
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "container credentials", _from_container),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "container credentials", _from_container),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "EC2 instance metadata", _from_instance_metadata),
     ):
         if variable in environ:
             return f"{name} ({variable})", retrieve
     return "EC2 instance metadata", _from_instance_metadata
 
 
-def _origin(environ: Mapping[str, str]) -> str:
+def _origin(environ: _Settings) -> str:
     """Where these variables have credentials come from, in words."""
-    return f"static keys ({_ACCESS_KEY})" if _ACCESS_KEY in environ else _configured_source(environ)[0]
+    return "static keys (AWS_ACCESS_KEY_ID)" if "AWS_ACCESS_KEY_ID" in environ else _configured_source(environ)[0]
 
 
-def _from_web_identity(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_web_identity(environ: _Settings, deadline: float) -> StaticCredentials:
     """Exchange the token in a file, which rotates, for credentials of a role.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
     """
-    from urllib.parse import urlencode
-
     role = environ.get("AWS_ROLE_ARN")
     session = environ.get("AWS_ROLE_SESSION_NAME") or f"iamcacheauth-{int(time.time())}"
     if not role:
         raise CredentialsError("AWS_ROLE_ARN is not set")
     if _flaw(role + session):
         raise CredentialsError("AWS_ROLE_ARN or AWS_ROLE_SESSION_NAME holds white space or characters outside ASCII")
-    token = _token_in_file(_TOKEN_FILE, environ).strip()
+    token = _token_in_file("AWS_WEB_IDENTITY_TOKEN_FILE", environ).strip()
     if _flaw(token):
         raise CredentialsError("the file holds no token, or more than one line")
-    form = urlencode(
-        {
-            "Action": "AssumeRoleWithWebIdentity",
-            "Version": "2011-06-15",
-            "RoleArn": role,
-            "RoleSessionName": session,
-            "WebIdentityToken": token,
-        }
-    )
+    params = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "Version": "2011-06-15",
+        "RoleArn": role,
+        "RoleSessionName": session,
+        "WebIdentityToken": token,
+    }
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = ("POST", _sts_endpoint(environ), headers, form)
-    answer = _answer(request, _parsed_xml, environ, deadline, secrets=token, sts=True)
-    return _credentials_from(answer, token, "SessionToken")
+    request = ("POST", _sts_endpoint(environ), headers, canonical_query(params.items()))
+    return _from_sts(request, token, environ, deadline, {})
 
 
-def _presigned_for_sts(
-    credentials: StaticCredentials, params: list[tuple[str, str]], region: str | None, environ: Mapping[str, str]
-) -> str:
-    """The URL of a request to STS; region: the one to ask in, where the environment names none."""
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or region
-    scheme, _, host = _sts_endpoint(environ, region).rstrip("/").partition("://")
+def _from_sts(
+    request: _Request, secrets: str, environ: _Settings, deadline: float, hints: dict[str, str]
+) -> StaticCredentials:
+    way_out = " (from a subnet without a way out, STS takes a VPC endpoint)"
+    answer = _answer(request, environ, deadline, secrets=secrets, hints=hints, unanswered=way_out, through_proxy=True)
+    return _credentials_from(answer, secrets, "SessionToken")
+
+
+def _presigned_for_sts(credentials: StaticCredentials, params: dict[str, str], environ: _Settings) -> str:
+    """The URL of a request to STS."""
+    scheme, _, host = _sts_endpoint(environ).rstrip("/").partition("://")
     if "/" in host:
         raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
-    url = presign(
-        credentials,
-        service="sts",
-        region=region or "us-east-1",
-        host=host,
-        params=params,
-        timestamp=_timestamp(time.time()),
-        expires=_TOKEN_LIFETIME,
-    )
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    now = _timestamp(time.time())
+    url = presign(credentials, service="sts", region=region, host=host, params=params.items(), timestamp=now)
     return f"{scheme}://{url}"
 
 
 def _secrets_in(presigned: str) -> str:
     """The session token, if there is one, and the signature of what presign() made."""
-    return " ".join(
-        param.partition("=")[2] for param in presigned.partition("&X-Amz-SignedHeaders=host&")[2].split("&")
-    )
+    import re
+
+    return " ".join(re.findall("&X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned))
 
 
-def _sts_endpoint(environ: Mapping[str, str], region: str | None = None) -> str:
+def _sts_endpoint(environ: _Settings) -> str:
     """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
-            if environ.get(variable):
+            if variable in environ:
                 return _checked_url(variable, environ[variable])
-    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if environ.get(variable):
-            region = _checked_region(variable, environ[variable])
-            break
-    if not region:
+    variable = "AWS_REGION" if "AWS_REGION" in environ else "AWS_DEFAULT_REGION"
+    if variable not in environ:
         return "https://sts.amazonaws.com"
-    partition, suffix = _partition(region)
+    region = _checked_region(variable, environ[variable])
+    partition, domain = _partition(region)
     fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
-    if dual_stack:
-        suffix = "api.amazonwebservices.com.cn" if partition == "aws-cn" else "api.aws"
-    return f"https://{name}.{region}.{suffix}"
+    return f"https://{name}.{region}.{_DUAL_STACK_DOMAINS.get(partition, 'api.aws') if dual_stack else domain}"
 
 
 def _partition(region: str) -> tuple[str, str]:
     """The name that ARNs give to a region's part of AWS, and the end of its host names."""
-    return next((name, suffix) for prefix, name, suffix in _PARTITIONS if region.startswith(prefix))
+    return next((name, domain) for prefix, name, domain in _PARTITIONS if region.startswith(prefix))
 
 
-def _from_container(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_container(environ: _Settings, deadline: float) -> StaticCredentials:
     """Ask the endpoint that ECS, Fargate, EKS Pod Identity or Lambda SnapStart runs beside the container.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """
-    path, url = environ.get(_RELATIVE_URI), environ.get(_FULL_URI, "")
-    if path:
-        if not path.startswith("/"):
-            raise CredentialsError("a path that starts with a slash is wanted")
-        url = f"http://169.254.170.2{path}"
-    url = _checked_url(_RELATIVE_URI if path else _FULL_URI, url)
-    variable = f"{_AUTHORIZATION}_FILE"
+    path = environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+    if path is None:
+        url = _checked_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"])
+    elif path.startswith("/"):
+        url = _checked_url("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", f"http://169.254.170.2{path}")
+    else:
+        raise CredentialsError("a path that starts with a slash is wanted")
+    variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
     if variable in environ:
         authorization = _token_in_file(variable, environ)
     else:
-        variable, authorization = _AUTHORIZATION, environ.get(_AUTHORIZATION, "")
+        variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+        authorization = environ.get(variable, "")
     if not authorization.isascii() or not authorization.isprintable():
         raise CredentialsError(f"{variable}: line breaks and characters outside ASCII cannot go into a header")
-    headers = {"Accept": "application/json", **({"Authorization": authorization} if authorization else {})}
-    request = ("GET", url, headers, None)
-    answer = _answer(request, _parsed_json, environ, deadline, seconds=2, secrets=authorization)
-    return _credentials_from(answer, authorization)
+    headers = {"Accept": "application/json"}
+    if authorization:
+        headers["Authorization"] = authorization
+    answer = _answer(("GET", url, headers, None), environ, deadline, seconds=2, secrets=authorization)
+    return _credentials_from(answer, authorization, "Token")
 
 
-def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> StaticCredentials:
+def _from_instance_metadata(environ: _Settings, deadline: float) -> StaticCredentials:
     """Ask EC2's instance metadata service, version 2: a session token first, then the role, then its keys.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
@@ -1589,10 +1588,10 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
         raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
     mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
     usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
-    endpoint = environ.get(_METADATA_ENDPOINT, usual)
+    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", usual)
     if endpoint is None:
         raise CredentialsError("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: ipv4 or ipv6 is wanted")
-    endpoint = _checked_url(_METADATA_ENDPOINT, endpoint, anywhere=True).rstrip("/")
+    endpoint = _checked_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint, anywhere=True).rstrip("/")
     limits = []
     for variable in ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "AWS_METADATA_SERVICE_TIMEOUT"):
         text = environ.get(variable, "1")
@@ -1600,34 +1599,28 @@ def _from_instance_metadata(environ: Mapping[str, str], deadline: float) -> Stat
             raise CredentialsError(f"{variable}: a whole number from 1 to 9999 is wanted")
         limits.append(int(text))
 
-    def ask(method: str, path: str, headers: dict[str, str], parsed: Callable[[bytes], _Parsed]) -> _Parsed:
-        request, secrets = (method, f"{endpoint}/latest/{path}", headers, None), " ".join(headers.values())
-        return _answer(request, parsed, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=secrets)
+    def ask(method: str, path: str, header: str, value: str, **options: Any) -> Any:
+        request = (method, f"{endpoint}/latest/{path}", {f"X-aws-ec2-metadata-{header}": value}, None)
+        return _answer(request, environ, deadline, attempts=limits[0], seconds=limits[1], secrets=value, **options)
 
-    try:
-        token = ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}, _one_word)
-    except CredentialsError as error:
-        unanswered = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
-        hint = unanswered if isinstance(error, _Unanswered) else ""
-        raise CredentialsError(
-            f"{error}{hint}{'' if _METADATA_ENDPOINT in environ else f'; {_NOTHING_SET}'}"
-        ) from error
-    headers = {"X-aws-ec2-metadata-token": token}
-    roles = "meta-data/iam/security-credentials/"
-    role = ask("GET", roles, headers, _one_word)
-    answer = ask("GET", f"{roles}{role}", headers, _parsed_json)  # the SDKs do not encode the role's name either
-    found = _credentials_from(answer, token)
+    hop = " (from inside a container, the instance's metadata hop limit must be 2 or more)"
+    hints = {} if "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environ else {"": f"; {_NOTHING_SET}"}
+    token = ask("PUT", "api/token", "token-ttl-seconds", "21600", parsed=_one_word, unanswered=hop, hints=hints)
+    roles, hints = "meta-data/iam/security-credentials/", {"HTTP status 404$": "; the instance has no role"}
+    role = ask("GET", roles, "token", token, parsed=_one_word, hints=hints)
+    answer = ask("GET", f"{roles}{role}", "token", token)  # the SDKs do not encode the role's name either
+    found = _credentials_from(answer, token, "Token")
     # "Static stability": https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
     expiration = max(found.expiration or 0, time.time() + _STATIC_STABILITY)
     return StaticCredentials(found.access_key, found.secret_key, found.token, expiration)
 
 
-def _token_in_file(variable: str, environ: Mapping[str, str]) -> str:
+def _token_in_file(variable: str, environ: _Settings) -> str:
     try:
         with open(environ[variable], "rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path is malformed"
+        reason = getattr(error, "strerror", None) or "its path is malformed"
         # Not from the error, which quotes the path: by mistake, that may be the token itself.
         raise CredentialsError(f"{variable}: its file cannot be read: {reason}") from None
     if not 0 < len(content) <= _SIZE_LIMIT:
@@ -1643,9 +1636,15 @@ def _one_word(body: bytes) -> str:
     return "" if _flaw(word) else word
 
 
-def _parsed_json(body: bytes) -> dict[str, Any]:
+def _fields(body: bytes) -> dict[str, Any]:
+    """What is in a JSON object, or in those elements of STS's XML that hold text alone, under their names."""
+    import html
     import json
+    import re
 
+    text = body.decode("utf-8", "replace").strip()
+    if re.fullmatch(r"(<\?[^>]*>)?\s*<(?!(?i:html))(\w+)[\s>].*</\2>", text, re.DOTALL):
+        return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -1653,22 +1652,11 @@ def _parsed_json(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _parsed_xml(body: bytes) -> dict[str, Any]:
-    """The text of the elements that hold nothing else, under their names: all there is in an answer of STS's."""
-    import html
-    import re
-
-    text = body.decode("utf-8", "replace").strip()
-    if not re.fullmatch(r"(<\?[^>]*>)?\s*<(\w+)[\s>].*</\2>", text, re.DOTALL):
-        return {}
-    return {name: html.unescape(content) for name, content in re.findall(r"<(\w+)>([^<]*)</\1>", text)}
-
-
-def _credentials_from(answer: Mapping[str, Any], sent: str, token_field: str = "Token") -> StaticCredentials:
+def _credentials_from(answer: dict[str, Any], sent: str, token_field: str) -> StaticCredentials:
     """The credentials in an answer; sent: the secrets that no error may repeat, besides those in the answer."""
     fields = ("AccessKeyId", "SecretAccessKey", token_field, "Expiration")
     if answer.get("Code", "Success") != "Success":
-        secrets = " ".join([sent, *(str(answer.get(field)) for field in fields)])
+        secrets = " ".join([sent, *(str(answer.get(field)) for field in ("Token", "SessionToken", *fields))])
         raise CredentialsError(f"its answer has the Code {_reason_in(answer, secrets)}, not Success")
     for field in fields:
         if not isinstance(answer.get(field), str) or not answer[field]:
@@ -1690,10 +1678,6 @@ class _TemporaryError(CredentialsError):
     """A failure that another attempt may mend: throttling, the network's, or the server's own."""
 
 
-class _Unanswered(_TemporaryError):
-    """There was no answer at all."""
-
-
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html, and STS's own
 _TEMPORARY_CODES = (
     *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
@@ -1704,22 +1688,26 @@ _TEMPORARY_CODES = (
 
 def _answer(
     request: _Request,
-    parsed: Callable[[bytes], _Parsed],
-    environ: Mapping[str, str],
+    environ: _Settings,
     deadline: float,
     *,
+    parsed: Callable[[bytes], Any] = _fields,
     attempts: int = 3,
     seconds: float | None = None,
     secrets: str = "",
-    sts: bool = False,
-) -> _Parsed:
+    hints: Mapping[str, str] = {},
+    unanswered: str = "",
+    through_proxy: bool = False,
+) -> Any:
     """What ``parsed`` makes of the body of the first answer with status 200.
 
     attempts: how often to ask, as long as failures are temporary; the pause before the next
     is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
     of one attempt; None for an even share of what is left. secrets: what was sent and no
-    error may repeat.
+    error may repeat. hints: what to add to an error in which the expression before it is found;
+    unanswered: what to add where there was no answer.
     """
+    import re
     from urllib.parse import urlsplit
 
     pause = 0.5
@@ -1727,7 +1715,7 @@ def _answer(
         now = time.monotonic()
         try:
             end = min(deadline, now + (seconds or (deadline - now) / attempts))
-            status, _, body = _exchange(request, environ, end, through_proxy=sts)
+            status, _, body = _exchange(request, environ, end, unanswered, through_proxy=through_proxy)
             if status != 200:
                 raise _refusal(status, body, secrets)
             answer = parsed(body)
@@ -1738,16 +1726,15 @@ def _answer(
             attempts -= 1
             delay = pause * _random()
             if not isinstance(error, _TemporaryError) or attempts == 0 or time.monotonic() + delay >= deadline:
-                hint = " (from a subnet without a way out, STS takes a VPC endpoint)"
-                text = f"{urlsplit(request[1]).netloc}: {error}{hint if sts and isinstance(error, _Unanswered) else ''}"
-                raise type(error)(text) from error.__cause__
+                hint = "".join(hint for form, hint in hints.items() if re.search(form, str(error)))
+                raise CredentialsError(f"{urlsplit(request[1]).netloc}: {error}{hint}") from error.__cause__
         time.sleep(delay)
         pause *= 2
 
 
 def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     """The error for an answer of another status than 200, with the server's own reason."""
-    said = _parsed_json(body) or _parsed_xml(body)
+    said = _fields(body)
     reason = _reason_in(said, secrets)
     line = body.decode("utf-8", "replace").strip().partition("\n")[0]
     if " " in line and not line.startswith(("<", "{")):  # the Pod Identity agent writes plain text; a word may be a key
@@ -1755,11 +1742,13 @@ def _refusal(status: int, body: bytes, secrets: str) -> CredentialsError:
     text = f"HTTP status {status}" + (f", {reason}" if reason else "")
     if 300 <= status < 400:
         text += "; redirects are not followed"
+    if status == 407:
+        text += "; it wants a login, as in http://user:password@host:port"
     temporary = status == 429 or status >= 500 or (said.get("Code") or said.get("code")) in _TEMPORARY_CODES
     return _TemporaryError(text) if temporary else CredentialsError(text)
 
 
-def _reason_in(answer: Mapping[str, Any], secrets: str) -> str:
+def _reason_in(answer: dict[str, Any], secrets: str) -> str:
     """Code and message of an error, in whichever capitals services write them."""
     found = (answer.get(name) or answer.get(name.lower()) for name in ("Code", "Message"))
     return _safe(": ".join(str(text) for text in found if text), secrets)
@@ -1777,116 +1766,106 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    # a key of AWS's, its id, a web token
-    ends += [key.start() for key in re.finditer(r"[A-Za-z0-9/+=%]{40}|A[KS]IA[A-Z0-9]{12}|eyJ[\w-]{12}", text)]
-    end = min(ends, default=len(text))
-    return text[:300] if end >= 300 or not ends else f"{text[:end]}…"
+    # a key of AWS's, its id, how web tokens and session tokens begin
+    like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    ends += [key.start() for key in re.finditer(like_keys, text)]
+    end = min(ends, default=300)
+    return f"{text[:end]}…" if end < 300 else text[:300]
 
 
 def _exchange(
-    request: _Request, environ: Mapping[str, str], deadline: float, *, through_proxy: bool = False
+    request: _Request, environ: _Settings, deadline: float, unanswered: str = "", *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
-    """One exchange: the response's status, headers and body. No answer at all is an _Unanswered."""
-    import http.client
-    from contextlib import closing
+    """One exchange: the response's status, headers and body."""
+    from contextlib import ExitStack
+    from http.client import HTTPException
     from urllib.parse import urlsplit
 
     method, url, headers, body = request
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    secure, host = parts.scheme == "https", parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    place = parts.netloc if parts.port else f"{parts.netloc}:{port}"
     context = _tls_context("AWS_CA_BUNDLE", environ.get("AWS_CA_BUNDLE")) if secure else None
-    proxy = _proxy_for(f"{host}:{port}", environ) if secure and through_proxy else None
+    proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
-        with closing(http.client.HTTPConnection(host, port)) as client:
-            client.sock = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
-            if proxy:
-                _tunnel(client.sock, f"{host}:{port}", proxy, deadline)
-            client.sock.settimeout(_left(deadline))
-            if context is not None:
-                client.sock = context.wrap_socket(client.sock, server_hostname=host)
-                client.sock.settimeout(_left(deadline))
+        with ExitStack() as stack:
+            address = proxy[:2] if proxy else (host, port)
+            connection = stack.enter_context(_connect(_resolved(*address), deadline))
+            if proxy:  # https://www.rfc-editor.org/rfc/rfc9110#name-connect
+                with _response(connection, deadline, "CONNECT", place, {"Host": place, **proxy[2]}) as response:
+                    if response.status != 200:
+                        raise _refusal(response.status, b"", "")
+            if context:
+                connection.settimeout(_left(deadline))
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
             target = url.partition(parts.netloc)[2] or "/"
-            client.request(method, target, body, {"Host": parts.netloc, **headers, "Connection": "close"})
-            with _response(client.sock, method, deadline) as response:
+            headers = {"Host": parts.netloc, **headers, "Connection": "close"}
+            with _response(connection, deadline, method, target, headers, body) as response:
                 content = response.read(_SIZE_LIMIT + 1)
                 if len(content) > _SIZE_LIMIT:
                     raise CredentialsError(f"its answer is larger than {_SIZE_LIMIT} bytes")
                 if response.length:
                     raise _TemporaryError("the connection was closed in the middle of its answer")
                 return response.status, response.headers, content
-    except Error:
-        raise
+    except CredentialsError as error:
+        raise type(error)(f"{via}{error}") from error.__cause__
     except OSError as error:
-        kind = CredentialsError if hasattr(error, "verify_message") else _TemporaryError if proxy else _Unanswered
-        raise kind(f"{via}{_reason(error)}") from error
-    except (ValueError, http.client.HTTPException) as error:  # not as the cause: it may quote what was sent
-        raise (_TemporaryError if proxy else _Unanswered)(f"{via}no HTTP answer ({type(error).__name__})") from None
+        if hasattr(error, "verify_message"):  # another attempt would see the same certificate
+            raise CredentialsError(f"{via}{_reason(error)}") from error
+        raise _TemporaryError(f"{via}{_reason(error)}{'' if via else unanswered}") from error
+    except (ValueError, HTTPException) as error:  # not as the cause: it may quote what was sent
+        raise _TemporaryError(f"{via}no HTTP answer ({type(error).__name__})") from None
 
 
-def _response(connection: socket, method: str, deadline: float) -> HTTPResponse:
-    """The response that has begun to come; each read of it ends by the deadline, however slowly bytes arrive."""
-    import http.client
+def _response(
+    connection: socket, deadline: float, method: str, target: str, headers: dict[str, str], body: str | None = None
+) -> HTTPResponse:
+    """Ask for a response; each read of it ends by the deadline, however slowly bytes arrive."""
+    from http.client import HTTPConnection
     from types import SimpleNamespace
 
-    bounded: Any = SimpleNamespace(makefile=lambda mode: _file_until(deadline, connection))
-    response = http.client.HTTPResponse(bounded, method=method)
-    try:
-        response.begin()
-    except BaseException:
-        response.close()
-        raise
+    client: Any = HTTPConnection("")
+    client.sock = SimpleNamespace(
+        sendall=connection.sendall, makefile=lambda mode: _file_until(deadline, connection), close=lambda: None
+    )
+    connection.settimeout(_left(deadline))
+    client.request(method, target, body, headers)
+    response: HTTPResponse = client.getresponse()
     return response
 
 
-def _proxy_for(netloc: str, environ: Mapping[str, str]) -> tuple[str, int, str] | None:
-    """Host, port and login (user:password, or empty) of the proxy to reach this host through, if there is to be one."""
-    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
-    if not url:
-        return None
+def _proxy_for(place: str, environ: _Settings) -> tuple[str, int, dict[str, str]] | None:
+    """Host and port of the proxy to reach this place through, and the headers it takes; None if there is to be none."""
+    from base64 import b64encode
     from urllib.parse import unquote, urlsplit
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    if proxy_bypass_environment(netloc, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
+    url = environ.get("https_proxy") or environ.get("HTTPS_PROXY")
+    if not url or proxy_bypass_environment(place, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
         return None
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
         if proxy.scheme == "http" and proxy.hostname and not _flaw(url):
-            login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}" if "@" in proxy.netloc else ""
-            return proxy.hostname, proxy.port or 80, login
+            login = unquote(f"{proxy.username}:{proxy.password or ''}").encode()
+            header = {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"} if "@" in proxy.netloc else {}
+            return proxy.hostname, proxy.port or 80, header
     except ValueError:
         pass
     raise CredentialsError("HTTPS_PROXY: a proxy like http://host:port is wanted")
-
-
-def _tunnel(connection: socket, target: str, proxy: tuple[str, int, str], deadline: float) -> None:
-    """Have the proxy connect to ``target``: https://www.rfc-editor.org/rfc/rfc9110#name-connect"""
-    from base64 import b64encode
-
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if proxy[2]:
-        lines.append(f"Proxy-Authorization: Basic {b64encode(proxy[2].encode()).decode()}")
-    connection.settimeout(_left(deadline))
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    status = _response(connection, "CONNECT", deadline).status
-    if status != 200:
-        hint = "; it wants a login, as in http://user:password@host:port" if status == 407 else ""
-        kind = _TemporaryError if status == 429 or status >= 500 else CredentialsError
-        raise kind(f"the proxy {proxy[0]}:{proxy[1]} answered with HTTP status {status}{hint}")
 
 
 def _checked_url(variable: str, url: str, *, anywhere: bool = False) -> str:
     """``url``, if it may be asked for keys: https anywhere, plain http only on this machine and its agents."""
     import re
 
-    form = r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::(\d{1,5}))?(?:[/?][!-~]*)?"
+    form = r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?(?:[/?][!-~]*)?"
     found = re.fullmatch(form, url, re.IGNORECASE | re.ASCII)
-    if not found or int(found[4] or 0) > 65535:
+    if not found or int(found[3] or 0) > 65535:
         raise CredentialsError(f"{variable}: a URL that starts with http:// or https:// is wanted, without a user")
-    host = (found[2] or found[3]).lower()
-    agents = ("localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
-    if found[1].lower() == "http" and not (anywhere or host in agents or re.fullmatch(r"127(\.\d{1,3}){3}", host)):
+    here = r"localhost|127(\.\d{1,3}){3}|\[::1\]|169\.254\.170\.23?|\[fd00:ec2::23\]"
+    if len(found[1]) == 4 and not (anywhere or re.fullmatch(here, found[2], re.IGNORECASE)):
         raise CredentialsError(f"{variable}: https is wanted; plain http only goes to this machine or its agents")
     return url
 
@@ -1947,37 +1926,210 @@ def _file_until(deadline: float, connection: socket) -> BufferedReader:
     return io.BufferedReader(Reader())
 
 
+# By their names: a Python without OpenSSL has no module ssl to have them from.
+_CLOSED = ("SSLEOFError", "SSLZeroReturnError", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError")
+
+
 def _reason(error: OSError) -> str:
     """A failure of the network or of a file in a few words, without anything that the other side sent."""
-    import socket
-
-    if isinstance(error, (socket.timeout, TimeoutError)):
+    kind = type(error).__name__
+    if kind in ("timeout", "TimeoutError"):
         return "no complete answer in time"
-    if isinstance(error, socket.gaierror):
+    if kind == "gaierror":
         return "the host name does not resolve"
-    verification = getattr(error, "verify_message", None)
-    if verification:
-        return f"the certificate is not trusted: {verification}"
-    # By their names: a Python without OpenSSL has no module ssl to have them from.
-    closed = type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
-    if closed or isinstance(error, (ConnectionResetError, BrokenPipeError)):
+    if kind in _CLOSED:
         return "the connection was closed"
-    tls_reason = getattr(error, "reason", None)
+    untrusted, tls_reason = getattr(error, "verify_message", None), getattr(error, "reason", None)
+    if untrusted:
+        return f"the certificate is not trusted: {untrusted}"
     if tls_reason:
         return f"TLS failed: {tls_reason.lower().replace('_', ' ')}"
-    return error.strerror or f"the connection failed ({type(error).__name__})"
+    return error.strerror or f"the connection failed ({kind})"
 
 
 # --- commands: from here on the file may be cut off ---
 #
 # A refused login is always the same WRONGPASS. explain reads a token and says what it claims and what is wrong
-# with it; check goes all the way to the cache and says what may have stopped it there. What they know are tables
-# of causes. Nothing that somebody else wrote is printed but through _safe.
+# with it; check goes all the way to the cache and says what may have stopped it there. Both say it in the words of
+# one table of causes. What others wrote reaches the terminal only through _safe, in which no secret gets through.
 
 __all__ += ["main"]
 
 _CLOCK_TOLERANCE = 300  # seconds; AWS takes signatures from a little way into the future
 _SERVICES = {"elasticache": "ElastiCache", "memorydb": "MemoryDB"}
+_KEY_KINDS = {"AKIA": "permanent", "ASIA": "temporary", "AIDA": "a user's, no key's", "AROA": "a role's, no key's"}
+_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
+_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
+    "Action": ("connect", "connect"),
+    "User": (r"\S+", "one word"),
+    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
+    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
+    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
+    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
+    "X-Amz-SignedHeaders": ("host", "host"),
+    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits in small letters"),
+}
+# What was seen, as a regular expression, => what it means or may have been caused by, the likeliest first. Of check, it
+# is the step, where the endpoint is (aws, public, other, or named by --server-name), and what was said.
+_CAUSES = r"""
+JSON => It is a value in JSON. Pass on the value alone, without its quotes.
+variable => A variable is set to it. Pass on the value alone, without the name, '=' and quotes.
+key => It stands behind a key and a colon, as in YAML. Pass on the value alone.
+URL => It is the password in a URL, which outlives it and may end at its first '/'. Give it to the client apart.
+encoded => All of it is percent-encoded, as for a URL. Pass it on as it was made.
+base64 => All of it is base64. Pass it on as it was made.
+words => There are other words around it. Pass on the token alone.
+white space => It holds white space or a line break. Pass it on as one word.
+quotes => It is wrapped in quotes. Remove them: they are not part of it.
+HTML => Each '&' is written as in HTML, &amp;. Pass it on as it was made.
+escaped => Each '&' is written as in JSON, \u0026. Pass it on as it was made.
+scheme => It starts with a scheme. Remove everything up to and including '://'.
+twice => There twice: {names}. Sign anew, with each parameter once.
+capitals => Not written with AWS's capitals: {names}. Sign anew, with the names as AWS writes them.
+flaw => {flaw}: {names}. Pass the token on as it was made.
+missing => Missing: {names}. Pass on all of it; in a shell, in quotes.
+malformed => {names} is not {words}. Sign anew, and pass on all of it.
+text: .*AWS4-HMAC-SHA256 ?Credential= => This is an Authorization header, which is for one HTTP request. A login takes
+        a presigned URL: make one with the token command.
+text: .*([?&]DBUser=|(/|%2F)rds-db(/|%2F)) => This is a token for a database of RDS. Make one with the token command.
+text: .*(Action=DbConnect|(/|%2F)dsql(/|%2F)) => This is a token for Aurora DSQL. Make one with the token command.
+text: .*Action=kafka-cluster => This is a token for Kafka (MSK). Make one with the token command.
+text: [!-%'-<>@-~]{1,200}$ => This is a password, a key or a piece of a token, not an IAM authentication token. Users of
+        type iam have no password: make a token with the token command.
+text => This is not an IAM authentication token. {form}
+nothing => Nothing is wrong with what it says. The rest only the service knows: run check.
+service => It is signed for another service. Sign for elasticache or memorydb.
+no ResourceType => MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.
+ResourceType => ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.
+spelling => The signature is right, for another spelling of the start. Write it as it was signed:
+        {start}Action=connect&…
+endpoint => It is signed for an endpoint. Sign for the {kind}'s name{guess}.
+start => It does not start with the {kind}'s name and '/?'. {form}
+name => The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.
+user => The user has capitals. AWS keeps it in lower case: sign for that.
+impossible => No token can be for this {objection}.
+no key => The access key id is {key_kind}. Sign with a key, whose id starts with AKIA or ASIA.
+lost => A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
+left over => A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.
+other session => Its session token is not that of this environment, though the key is: it was cut or changed on the way.
+other key => It was signed with another secret key than this environment's, or changed after that. Make a new one.
+lifetime => Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.
+dates => X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.
+no time => X-Amz-Date is no time there is. Sign anew.
+expired => It expired {left} ago. Sign a new one for every connection.
+early => It is not valid yet. Set the clock of the machine that signed it, or of this one.
+local time => Its time is {hours} h off. If it was just made, local time was taken for UTC. Sign with the time in UTC.
+parameters => It has parameters that no token has. Sign without them.
+credentials => To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
+profile => {variable} is set, and is not read: the credentials are those above. To use the profile instead:
+        eval "$(aws configure export-credentials --format env)"
+connect public: .*resolve => The endpoint is mistyped, or its cache was deleted: compare it with the console.
+connect .*resolve => The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.
+    This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?
+connect .*refused => Nothing listens on this port: caches use 6379 unless configured otherwise, serverless also 6380.
+connect public => A firewall between here and the internet drops connections to this port: it has to let them out.
+    This machine has no way to the internet, as in a private subnet without a NAT gateway.
+connect => The cache's security group does not let this machine in: it needs an inbound rule for this port.
+    This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.
+    A network ACL, a route table or this machine's own security group drops the packets.
+tls .*not trusted: .*(expired|not yet) => This machine's clock is wrong, or the certificate was not renewed in time.
+    Something between here and the cache answers in its place.
+tls other: .*mismatch => The endpoint is an alias, an address or a tunnel, which the certificate does not name: use the
+        endpoint that AWS shows or, through a tunnel, add --server-name with it.
+    Something between here and the cache answers in its place.
+tls .*mismatch => What answers is another cache: compare the host name with the console, and what it resolves to.
+    Something between here and the cache answers in its place.
+tls .*not trusted => This machine does not trust Amazon's root certificates: install ca-certificates, or give
+        --ca-file.
+    Something between here and the cache answers in its place.
+tls (other|named): .*plaintext => A proxy or tunnel there (stunnel, a sidecar) speaks TLS with the cache itself:
+        clients log in through it without TLS, and check takes the cache's own endpoint.
+    Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.
+    This is another server, or another port, than the cache's TLS port.
+tls .*plaintext => Encryption in transit is off for this cache, and IAM needs it: turn it on, which works in place.
+    This is another server, or another port, than the cache's TLS port.
+tls public: .*TLS failed => A public endpoint, of a serverless cache with Valkey 9, takes TLS 1.3 only, which this
+        Python or something between here and the cache does not speak.
+    What answers is not ElastiCache: compare host and port with the console.
+tls|(auth|ping) \w+: no answer => What answers is not ElastiCache or MemoryDB: compare host and port with the console.
+    Something between here and the cache cuts or changes connections.
+.*: ERR service is not available => IAM is down, logins are throttled, or the engine is overloaded, which this answer
+        does not tell apart: log in less often, after growing pauses, and look at the metric {metric} and the AWS
+        Health Dashboard.
+.*: ERR IAM Authentication service is not => IAM is down: log in again after growing pauses, and look at the AWS Health
+        Dashboard. A connection whose renewed login gets this goes on until its 12 hours are over.
+.*: ERR Exceeded limit of IAM Auth => There are too many logins: keep connections, log in less often, after growing
+        pauses, and look at the metric {metric}. A connection whose renewed login gets this goes on until its 12 hours
+        are over.
+.*: NOPERM => The login worked, but the user's access string does not allow this command, which is no fault of IAM.
+.*: NOAUTH => The server forgot the login: something between here and the cache changes connections.
+.*: MOVED => This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.
+.*: ERR wrong number => The server knows no users, as Redis before version 6: it is another server, or an old one.
+auth|ping => The server does not take this {command}, and says why.
+cluster => a cluster: use a cluster client (RedisCluster); keys of one command have to share a slot (else CROSSSLOT),
+        and there is no database but 0
+clock => This machine's clock is wrong{by}: set it, or run a time service.
+STS ExpiredToken => The credentials have expired: get new ones. A token lives no longer than what it was signed with.
+STS InvalidClientTokenId => AWS does not know these keys: they were deleted or switched off, or the session token is
+        missing or belongs to others.
+STS SignatureDoesNotMatch => The secret key does not belong to the access key: copy the pair anew.
+doubt: service => The endpoint is one of {endpoint.service}: use check {endpoint.service}.
+doubt: serverless => The endpoint is of a serverless cache: add --serverless.
+doubt: not serverless => The endpoint is not of a serverless cache: leave out --serverless.
+doubt: name => The endpoint is that of {endpoint.name}, but the token is signed for {generator.name}.
+doubt: region => The endpoint is in {endpoint.region}, but the token is signed for {generator.region}.
+doubt: no TLS => Endpoints of this form belong to caches without encryption in transit, which IAM needs.
+refused: untold => STS has not told whose credentials these are, nor whether this machine's clock is wrong (it says
+        {now}), or the keys or their session have expired, were deleted or do not belong together. Compare the clock
+        with another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out.
+refused: unknown => IAM does not let the identity behind these credentials connect: its policy has to allow
+        {service}:Connect on both {cache} and {user}.
+refused: known => IAM does not let {who} connect: attach the policy below to it.
+refused: public => User {name} is not in the cache's user group (default.iam-user-group, with the user default.iam-user,
+        unless another was chosen), or is not of type iam. See: aws elasticache describe-users --user-id {name}
+refused: elasticache => User {name} is not in the cache's user group, is not of type iam, is off, or has a user name
+        that differs from its id. See: aws elasticache describe-users --user-id {name}
+refused: memorydb => User {name} is not in the cluster's ACL, is not of type iam, or is off. See: aws memorydb
+        describe-users --user-name {name}
+refused: account => The {kind} is in another account than {account}, this identity's, and only roles of that account can
+        log in: assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it.
+refused: alias => The endpoint is an alias, so it does not show whether name, region and --serverless are right.
+refused: condition => A policy's condition, a permissions boundary or a service control policy forbids it.
+refused: engine => The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.
+"""
+
+
+def _causes(what: str, **facts: object) -> list[str]:
+    """What the first entry of the table that fits says, with the facts put in."""
+    import re
+
+    for entry in re.split(r"\n(?=\S)", _CAUSES.strip()):
+        pattern, *causes = re.split(r" => |\n    (?=\S)", entry)
+        if re.match(pattern, what):
+            return [" ".join(cause.split()).format(**facts) for cause in causes]
+    return []
+
+
+# --- the command line ---
+
+_ARGUMENTS = (  # commands, services (none: all), the argument, what stands for its value (none: a switch), help
+    ("token check", "elasticache", "user", "USER", "user id"),
+    ("token check", "elasticache", "name", "CACHE", "replication group id or serverless cache's name"),
+    ("token check", "memorydb", "user", "USER", "user name"),
+    ("token check", "memorydb", "name", "CLUSTER", "cluster's name"),
+    ("token check", "endpoint", "user", "USER", "user id or user name"),
+    ("token check", "endpoint", "endpoint", "HOST[:PORT]", "host name as AWS shows it; the port is 6379 unless given"),
+    ("token check", "elasticache", "--serverless", "", "for ElastiCache Serverless"),
+    ("token check", "", "--region", "REGION", "such as us-east-1"),
+    ("token check", "", "--role-arn", "ARN", "role to assume first, such as one of the cache's account"),
+    ("token check", "", "--external-id", "ID", "what the role's trust policy demands"),
+    ("token", "", "--file", "PATH", "write the token there instead, as a whole, readable for the owner only"),
+    ("token", "", "--every", "SECONDS", "write a new one so often, until ended; less than 900"),
+    ("check", "elasticache memorydb", "--endpoint", "HOST[:PORT]", "the port is 6379 unless given"),
+    ("check", "", "--server-name", "NAME", "the cache's own host name, where the endpoint is a tunnel to it"),
+    ("check", "", "--ca-file", "FILE", "certificates to trust instead of the system's, PEM"),
+    ("check", "", "--timeout", "SECONDS", "limit of each step (5)"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -1990,10 +2142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parsed_arguments(argv)
         status: int = options.run(options)
-    except ConfigurationError as error:
-        return _failed(error, 2)
     except (Error, OSError) as error:
-        return _failed(error, 1)
+        return _failed(error, 2 if isinstance(error, ConfigurationError) else 1)
     except KeyboardInterrupt:
         return 130
     return status
@@ -2025,49 +2175,54 @@ def _parsed_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    token = commands.add_parser("token", help="print a new token", allow_abbrev=False)
-    explain = commands.add_parser(
-        "explain", help="say what is in a token and what is wrong with it", allow_abbrev=False
-    )
-    check = commands.add_parser("check", help="log in to a cache, and say why if that fails", allow_abbrev=False)
-    for command, run in ((token, _run_token), (explain, _run_explain), (check, _run_check)):
-        command.set_defaults(run=run)
-    for command in (token, check):
-        services = command.add_subparsers(dest="service", metavar="SERVICE", required=True)
-        elasticache = services.add_parser("elasticache", help="for ElastiCache", allow_abbrev=False)
-        elasticache.add_argument("user", metavar="USER", help="user id")
-        elasticache.add_argument("name", metavar="CACHE", help="replication group id or serverless cache's name")
-        elasticache.add_argument("--serverless", action="store_true", help="for ElastiCache Serverless")
-        memorydb = services.add_parser("memorydb", help="for MemoryDB", allow_abbrev=False)
-        memorydb.add_argument("user", metavar="USER", help="user name")
-        memorydb.add_argument("name", metavar="CLUSTER", help="cluster's name")
-        for service in (elasticache, memorydb):
-            service.add_argument("--region", metavar="REGION", help="such as us-east-1")
-            if command is check:
-                service.add_argument(
-                    "--endpoint", metavar="HOST[:PORT]", required=True, help="the port is 6379 unless given"
-                )
-                service.add_argument(
-                    "--ca-file", metavar="FILE", help="certificates to trust instead of the system's, PEM"
-                )
-                service.add_argument(
-                    "--timeout", metavar="SECONDS", type=float, default=5.0, help="limit of each step (5)"
-                )
+    for command, run, summary in (
+        ("token", _run_token, "print a new token"),
+        ("explain", _run_explain, "say what is in a token and what is wrong with it"),
+        ("check", lambda options: _Check(options).run(), "log in to a cache, and say why if that fails"),
+    ):
+        of_command = commands.add_parser(command, help=summary, allow_abbrev=False)
+        of_command.set_defaults(run=run)
+        if command == "explain":
+            continue
+        services = of_command.add_subparsers(dest="service", metavar="SERVICE", required=True)
+        for service, what in {**_SERVICES, "endpoint": "either, by the host name that AWS shows"}.items():
+            of_service = services.add_parser(service, help=f"for {what}", allow_abbrev=False)
+            for of_commands, of_services, argument, metavar, explanation in _ARGUMENTS:
+                if command in of_commands and service in (of_services or service):
+                    how: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+                    if metavar == "SECONDS":
+                        how.update(type=float, default=5.0 if command == "check" else None)
+                    if argument == "--endpoint":
+                        how.update(required=True)
+                    of_service.add_argument(argument, help=explanation, **how)
     try:
         return parser.parse_args(argv)
     except SystemExit:  # after --help or --version, which leaves nothing to do
         return argparse.Namespace(run=lambda _: 0)
 
 
-def _generator(options: Any) -> TokenGenerator:
-    if options.service == "memorydb":
-        return MemoryDBAuth(options.user, options.name, region=options.region)
-    return ElastiCacheAuth(options.user, options.name, region=options.region, serverless=options.serverless)
+def _generator(options: Any, timeout: float = 5.0) -> ElastiCacheAuth | MemoryDBAuth:
+    """What the arguments of token and check stand for."""
 
+    def made(credentials: _CredentialsArgument) -> ElastiCacheAuth | MemoryDBAuth:
+        how: dict[str, Any] = {"region": options.region, "credentials": credentials}
+        if options.service == "endpoint":
+            return for_endpoint(options.user, options.endpoint, **how)
+        if options.service == "memorydb":
+            return MemoryDBAuth(options.user, options.name, **how)
+        return ElastiCacheAuth(options.user, options.name, serverless=options.serverless, **how)
 
-def _run_token(options: Any) -> int:
-    _output(_generator(options).token())
-    return 0
+    if options.service == "endpoint" and not _parsed_endpoint(options.endpoint):
+        raise ConfigurationError(
+            "HOST[:PORT]: AWS's own host name is wanted, like master.my-cache.abc123.use1.cache.amazonaws.com; for an"
+            " alias, an address or a tunnel, use 'elasticache USER CACHE' or 'memorydb USER CLUSTER' instead"
+        )
+    if options.external_id and not options.role_arn:
+        raise ConfigurationError("--external-id: it belongs to --role-arn, which is not given")
+    region = made(None).region
+    if options.role_arn:
+        return made(AssumedRole(options.role_arn, external_id=options.external_id, region=region, timeout=timeout))
+    return made(EnvironmentCredentials(region=region, timeout=timeout))
 
 
 def _output(*lines: str) -> None:
@@ -2086,10 +2241,8 @@ def _output(*lines: str) -> None:
 def _wrapped(text: str, start: str = "") -> list[str]:
     import textwrap
 
-    indent = " " * len(start)
-    return textwrap.wrap(
-        text, 96, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(text, 96, initial_indent=start, subsequent_indent=" " * len(start), **how)
 
 
 def _listed(heading: str, texts: Sequence[str]) -> list[str]:
@@ -2101,40 +2254,68 @@ def _listed(heading: str, texts: Sequence[str]) -> list[str]:
 
 def _duration(seconds: float) -> str:
     """A length of time in its two largest units."""
-    left = round(abs(seconds))
-    parts = []
+    left, parts = round(abs(seconds)), []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
+        parts += [f"{count} {unit}"] if count else []
     return " ".join(parts[:2]) or "0 s"
 
 
-# --- explain ---
+# --- token ---
 
-_TOKEN_FORM = "One reads NAME/?Action=connect&User=USER&X-Amz-Algorithm=…, NAME being the cache's own name."
-_PARAM_FORMS = {  # what every token has: the form as a regular expression, and in words
-    "Action": ("connect", "connect"),
-    "User": (r"\S+", "one word"),
-    "X-Amz-Algorithm": (_ALGORITHM, _ALGORITHM),
-    "X-Amz-Credential": (r"([^/]+/){4}aws4_request", "KEY/DATE/REGION/SERVICE/aws4_request"),
-    "X-Amz-Date": ("[0-9]{8}T[0-9]{6}Z", "a time like 20260102T030405Z"),
-    "X-Amz-Expires": ("[0-9]{1,9}", "a number of seconds"),
-    "X-Amz-SignedHeaders": ("host", "host"),
-    "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits"),
-}
-_WRAPPINGS = (  # what other programs do to a token: how it shows, what undoes it, and what to say
-    (r"^[^?]*\s(?=[^?\s]*\?)|\s+", "", "It holds white space or a line break. Pass it on as one word."),
-    (r"^['\"`]+|['\"`]+$", "", "It is wrapped in quotes. Remove them: they are not part of it."),
-    ("&amp;", "&", "Each '&' is written as in HTML, &amp;. Pass it on as it was made."),
-    (r"\\u0026", "&", r"Each '&' is written as in JSON, \u0026. Pass it on as it was made."),
-    (r"^[^?]*?://", "", "It starts with a scheme. Remove everything up to and including '://'."),
-)
-_VALUE_FLAWS = (  # of one parameter, as it stands between two '&'
-    ("%(?![0-9A-Fa-f]{2})", "A '%' that encodes nothing"),
-    ("^X-Amz-.*%25[0-9A-Fa-f]{2}", "Percent-encoded twice"),  # a user may hold a '%'
-    (r"\+", "A '+', which stands for a space"),
-)
+
+def _run_token(options: Any) -> int:
+    import signal
+
+    path, every = options.file, options.every
+    if every is not None and (path is None or not 0 < every < _TOKEN_LIFETIME):
+        raise ConfigurationError(f"--every: less than the {_TOKEN_LIFETIME} seconds of a token are wanted, with --file")
+    generator = _generator(options)
+    if path is None:
+        _output(generator.token())
+    elif every is None:
+        _write_token(generator, path)
+    else:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for number in before:
+                signal.signal(number, signal.default_int_handler)
+            while True:
+                pause = min(every, 10.0)  # until there are credentials, or such as live longer
+                try:
+                    expiration = _write_token(generator, path)
+                    pause = every if expiration is None or expiration > time.time() + every else pause
+                except (Error, OSError) as error:
+                    _failed(error, 1)
+                time.sleep(pause)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return 0
+
+
+def _write_token(generator: TokenGenerator, path: str) -> float | None:
+    """Put a new token in the file's place, so that readers find this one or the last; when its credentials expire."""
+    from secrets import token_hex
+
+    credentials = generator._provider()
+    token, draft = generator._sign(credentials, time.time()), f"{path}.{token_hex(8)}"
+    try:
+        with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(token)  # without a line break, which some clients would take for a part of it
+        os.replace(draft, path)
+    except (OSError, ValueError) as error:  # which quotes the path: by mistake, that may be a token
+        reason = getattr(error, "strerror", "no file has such a name")
+        raise OSError(f"--file: it cannot be written: {reason}") from None
+    finally:
+        if os.path.lexists(draft):
+            os.unlink(draft)
+    return credentials.expiration
+
+
+# --- explain ---
 
 
 def _run_explain(options: Any) -> int:
@@ -2148,149 +2329,99 @@ def _run_explain(options: Any) -> int:
     claims, problems = _explained(text, time.time())
     if claims:
         _output(*(f"{name:<13}{value}".rstrip() for name, value in claims.items()), "")
-    nothing = "Nothing is wrong with what it says. The rest only the service knows: run check."
-    _output(*_listed("What is wrong, the most certain first:", problems or [nothing]))
+    _output(*_listed("What is wrong, the most certain first:", problems or _causes("nothing")))
     return 1 if problems else 0
 
 
 def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
     """What a token claims, and what is wrong with it, the most certain first."""
     import re
+    from datetime import datetime
 
-    token, problems = _unwrapped(text.strip())
+    def add(cause: str, wrong: object = True, **facts: object) -> None:
+        if wrong:
+            problems.extend(_causes(cause, form=_TOKEN_FORM, **facts))
+
+    token, wrappings = _unwrapped(text.strip())
     written, _, query = token.partition("?")
-    params, flaws = _parsed_params(query)
-    if params.keys().isdisjoint(("Action", "X-Amz-Credential")):
-        return {}, [f"This is not an IAM authentication token. {_TOKEN_FORM}"]
-    problems += flaws
+    pairs, flaws = _parsed_params(query)
+    params = dict(pairs)
+    problems = _causes(f"text: {token if '=' in token else text.strip()}", form=_TOKEN_FORM)
+    if problems != _causes("text", form=_TOKEN_FORM) or params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+        return {}, problems
     missing = [name for name in _PARAM_FORMS if not params.get(name)]
-    if missing:  # and then pieces of its secrets may be anywhere
-        return {}, [f"Missing: {', '.join(missing)}. Pass on all of it; in a shell, in quotes.", *problems]
-    malformed = [
-        f"{name} is not {words}. Sign anew, and pass on all of it."
-        for name, (form, words) in _PARAM_FORMS.items()
-        if not re.fullmatch(form, params[name])
-    ]
-    if malformed:
-        return {}, problems + malformed
+    problems = _causes("missing", names=", ".join(missing)) if missing else []
+    problems += wrappings + flaws
+    malformed = [name for name in _PARAM_FORMS if not re.fullmatch(_PARAM_FORMS[name][0], params.get(name, ""))]
+    for name in [] if missing else malformed:
+        add("malformed", names=name, words=_PARAM_FORMS[name][1])
+    if malformed:  # and then pieces of its secrets may be anywhere
+        return {}, problems
 
     access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
     name, slash, path = written.partition("/")
-    user, session_token = params["User"], params.get("X-Amz-Security-Token")
-    resource_types = {param: value for param, value in params.items() if "resource" in param.lower()}
+    user, session_token, lifetime = params["User"], params.get("X-Amz-Security-Token"), int(params["X-Amz-Expires"])
+    resource_types = {param: value for param, value in pairs if "resource" in param.lower()}
     serverless = resource_types == {"ResourceType": "ServerlessCache"}
-    kind = "cluster" if service == "memorydb" else "cache"
-    key_kind = {"AKIA": "permanent", "ASIA": "temporary"}.get(access_key[:4], "of an unknown kind")
     mode = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
-    times, untimely = _explained_times(params, now)
+    kind = "cluster" if service == "memorydb" else "cache"
+    key_kind = _KEY_KINDS.get(access_key[:4], "of an unknown kind")
+    no_user = _objection(_checked_user, service, user)
     claims = {
         "service": _SERVICES.get(service, service) + mode,
         kind: "" if "=" in name else name,  # the end of another token may hold its signature
-        "user": user,
+        "user": _HIDDEN if no_user and user != "default" else user,
         "region": region,
         "access key": f"{_shortened(access_key)}, {key_kind}",
-        **times,
     }
     claims = {claim: _claimed(value, params) for claim, value in claims.items()}
-    is_endpoint = not set(name).isdisjoint(".:")
-    guess = _probable_name(name) if claims[kind] == name else ""
-    is_start = _is_name(name) and slash and not path
-    rows = (  # what is wrong, and what to say
-        (
-            service == "memorydb" and resource_types,
-            "MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.",
-        ),
-        (service not in _SERVICES, "It is signed for another service. Sign for elasticache or memorydb."),
-        (
-            service != "memorydb" and resource_types and not serverless,
-            "ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.",
-        ),
-        (is_endpoint, f"It is signed for an endpoint. Sign for the {kind}'s name{guess}."),
-        (not is_endpoint and not is_start, f"It does not start with the {kind}'s name and '/?'. {_TOKEN_FORM}"),
-        (
-            is_start and name != name.lower(),
-            f"The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.",
-        ),
-        (
-            service == "elasticache" and user != user.lower(),
-            "The user id has capitals. ElastiCache keeps it in lower case: sign for that.",
-        ),
-        (
-            key_kind == "temporary" and not session_token,
-            "A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.",
-        ),
-        (
-            key_kind == "permanent" and session_token,
-            "A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.",
-        ),
-        (
-            not 1 <= int(params["X-Amz-Expires"]) <= _TOKEN_LIFETIME,
-            f"Its lifetime, X-Amz-Expires, is not from 1 to {_TOKEN_LIFETIME} seconds. Sign with {_TOKEN_LIFETIME}.",
-        ),
-        (
-            date != params["X-Amz-Date"][:8],
-            "X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.",
-        ),
-        (untimely, untimely),
-        (
-            params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types),
-            "It has parameters that no token has. Sign without them.",
-        ),
-    )
-    return claims, problems + [problem for wrong, problem in rows if wrong]
-
-
-def _unwrapped(text: str) -> tuple[str, list[str]]:
-    """The token, out of what other programs made of it, and what to say of that."""
-    import re
-    from urllib.parse import unquote
-
-    problems = []
-    if "?" not in text and "%3f" in text.lower():
-        problems.append("All of it is percent-encoded, as for a URL. Pass it on as it was made.")
-        text = unquote(text)
-    for pattern, original, problem in _WRAPPINGS:
-        text, count = re.subn(pattern, original, text)
-        problems += [problem] if count else []
-    return text, problems
-
-
-def _parsed_params(query: str) -> tuple[dict[str, str], list[str]]:
-    """The decoded parameters, of which each should be there once and be encoded once, and what is wrong with that."""
-    import re
-    from collections import Counter
-    from urllib.parse import unquote
-
-    params = [param.partition("=")[::2] for param in query.split("&")]
-    twice = [name for name, count in Counter(name for name, _ in params).items() if count > 1]
-    problems = [f"There twice: {_known_names(twice)}. Sign anew, with each parameter once."] if twice else []
-    for pattern, flaw in _VALUE_FLAWS:
-        where = [name for name, value in params if re.search(pattern, f"{name}={value}")]
-        problems += [f"{flaw}: {_known_names(where)}. Pass the token on as it was made."] if where else []
-    values = ((name, unquote(value)) for name, value in params)
-    return {name: unquote(value) if name in _SIGNING_PARAMS else value for name, value in values}, problems
-
-
-def _explained_times(params: dict[str, str], now: float) -> tuple[dict[str, str], str]:
-    """What a token claims of its time, and what is wrong with that now."""
-    from datetime import datetime
-
+    add("service", service not in _SERVICES)
+    add("no ResourceType", service == "memorydb" and resource_types)
+    add("ResourceType", service != "memorydb" and resource_types and not serverless)
+    mistake = _signing_mistake(written, pairs)
+    start = f"{re.sub(':(443|80)$', '', name.lower())}/"
+    if mistake == "spelling":
+        add(mistake, start=_claimed(f"{start}?", params))
+    elif not set(name).isdisjoint(".:"):
+        add("endpoint", kind=kind, guess=_probable_name(name) if claims[kind] == name else "")
+    elif not re.fullmatch("[A-Za-z0-9_-]+", name) or not slash or path:
+        add("start", kind=kind)
+    else:
+        no_name = _objection(_checked_name, kind, name, 40 if mode == ", not serverless" else None)
+        add("impossible", no_name, objection=no_name)
+        add("name", name != name.lower(), kind=kind)
+    add("impossible", no_user, objection=no_user)
+    add("user", user != user.lower())
+    no_region = _objection(_checked_region, "region", region)
+    add("impossible", no_region, objection=no_region)
+    add("no key", "no key" in key_kind, key_kind=key_kind)
+    add("lost", key_kind == "temporary" and not session_token)
+    add("left over", key_kind == "permanent" and session_token)
+    if mistake is not None:
+        add("other session", session_token and session_token != os.environ.get("AWS_SESSION_TOKEN", session_token))
+        problems += [mistake] if mistake not in ("", "spelling") else []
+    add("lifetime", not 1 <= lifetime <= _TOKEN_LIFETIME)
+    add("dates", date != params["X-Amz-Date"][:8])
     try:
-        signed = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
+        begin = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
     except ValueError:
-        return {}, "X-Amz-Date is no time there is. Sign anew."
-    end = signed + int(params["X-Amz-Expires"])
-    age, left = now - signed, end - now
-    problem = ""
-    if left <= 0:
-        problem = f"It expired {_duration(left)} ago. Sign a new one for every connection."
-    elif age < -_CLOCK_TOLERANCE:
-        problem = "It is not valid yet. Set the clock of the machine that signed it, or of this one."
-    claims = {
-        "signed": f"{_utc(signed)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}",
-        "valid until": f"{_utc(end)}, {_duration(left)} {'left' if left > 0 else 'ago'}",
-    }
-    return claims, problem
+        add("no time")
+    else:
+        age, left = now - begin, begin + lifetime - now
+        claims["signed"] = f"{_utc(begin)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}"
+        claims["valid until"] = f"{_utc(begin + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}"
+        add("expired", left <= 0, left=_duration(left))
+        add("early", age < -_CLOCK_TOLERANCE)
+        hours = abs(int(age // 3600))
+        add("local time", 1 <= hours <= 14 and age % 3600 < 600, hours=hours)
+    if mistake is not None:
+        wrong = "not " if mistake not in ("", "spelling") else ""
+        claims["signature"] = f"{wrong}right for the keys in this environment"
+    add("parameters", params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types))
+    return claims, problems
+
+
+_HIDDEN = "(hidden: it may hold a secret)"
 
 
 def _claimed(value: str, params: dict[str, str]) -> str:
@@ -2299,183 +2430,276 @@ def _claimed(value: str, params: dict[str, str]) -> str:
 
     plain = unquote(value)
     shown = _safe(plain, f"{params['X-Amz-Signature']} {params.get('X-Amz-Security-Token')}")
-    return value if value.isprintable() and len(value) <= 64 and shown == plain else "(hidden: it may hold a secret)"
+    return value if value.isprintable() and len(value) <= 64 and shown == plain else _HIDDEN
 
 
-def _known_names(names: Iterable[str]) -> str:
-    """Names of parameters to print; one that tokens do not have may be a piece of a secret."""
+def _objection(check: Callable[..., object], *arguments: object) -> str:
+    """What a check of arguments has against these."""
+    try:
+        check(*arguments)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _unwrapped(text: str) -> tuple[str, list[str]]:
+    """The token, out of what other programs made of it, and what to say of that."""
+    import re
+    from base64 import urlsafe_b64decode
+    from urllib.parse import unquote
+
+    def quoted(found: re.Match[str]) -> str:
+        return next((text for text in re.split("['\"]", found[0]) if "?" in text or "%3f" in text.lower()), found[0])
+
+    def decoded(found: re.Match[str]) -> str:
+        try:
+            plain = urlsafe_b64decode(found[0].replace("+", "-").replace("/", "_") + "==").decode()
+        except ValueError:
+            plain = ""
+        return plain if "X-Amz-" in plain else found[0]
+
+    problems = []
+    for wrapping, form, original in (
+        ("JSON", r"^[{\[].*", quoted),
+        ("variable", r"^(?:[\w-]+\s+)?[\w-]+=(['\"]?)(?=[^=&]*(?:\?|%3F))(.*)\1$", r"\2"),
+        ("key", r"^(?:-\s+)?[\w.-]+:\s+(['\"]?)(.*)\1$", r"\2"),
+        ("URL", r"^\w+://[^/?@]*:(.+)@[^@]*$", lambda found: found[1] if "?" in found[1] else unquote(found[1])),
+        ("encoded", r"^(?!.*\?).*%3F.*$", lambda found: unquote(found[0])),
+        ("base64", r"^[\w+/=-]{100,}$", decoded),
+        ("words", r"^[^?]*\s(?=[^\s?]*\?)|(?<=X-Amz-Signature=[0-9a-f]{64})['\"]?\s.*$", ""),
+        ("white space", r"\s+", ""),
+        ("quotes", r"^['\"`]+|['\"`]+$", ""),
+        ("HTML", "&amp;", "&"),
+        ("escaped", r"\\u0026", "&"),
+        ("scheme", "^[^?]*?://", ""),
+    ):
+        before, text = text, re.sub(form, original, text, flags=re.DOTALL | re.IGNORECASE)
+        problems += _causes(wrapping) if text != before else []
+    return text, problems
+
+
+def _parsed_params(query: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The decoded parameters, each of which should be there once and be encoded once, and what is wrong with that."""
+    import re
+    from collections import Counter
+    from urllib.parse import unquote
+
     known = _SIGNING_PARAMS.union(_PARAM_FORMS)
-    return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
+    capitals = {name.lower(): name for name in _SIGNING_PARAMS}
+    as_written = [param.partition("=")[::2] for param in query.split("&")]
+    pairs = [(capitals.get(name.lower(), name), value) for name, value in as_written]
+    count = Counter(name for name, _ in pairs)
+
+    def having(flaw: str) -> list[str]:
+        return [name for name, value in pairs if re.search(flaw, f"{name}={value}")]
+
+    problems = []
+    for cause, flaw, where in (
+        ("twice", "", [name for name in count if count[name] > 1]),
+        ("capitals", "", [name for (name, _), (before, _) in zip(pairs, as_written) if name != before]),
+        ("flaw", "A '%' that encodes nothing", having("%(?![0-9A-Fa-f]{2})")),
+        ("flaw", "Percent-encoded twice", having("^X-Amz-.*%25[0-9A-Fa-f]{2}")),  # a user may hold a '%'
+        ("flaw", "A '+', which stands for a space", having(r"\+")),
+    ):
+        if where:  # a name that tokens do not have may be a piece of a secret
+            names = dict.fromkeys(name if name in known else "another parameter" for name in where)
+            problems += _causes(cause, flaw=flaw, names=", ".join(names))
+    pairs = [(name, unquote(value)) for name, value in pairs]
+    return [(name, unquote(value) if name in _SIGNING_PARAMS else value) for name, value in pairs], problems
+
+
+def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
+    """What its maker did wrong, in words; "spelling" if only the start is written otherwise; "" if it is right.
+
+    None if the key is not this environment's, so that nobody can tell.
+    """
+    import re
+    from datetime import datetime, timedelta
+
+    params = dict(pairs)
+    access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
+    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY", "").strip()
+    if access_key != os.environ.get("AWS_ACCESS_KEY_ID", "").strip() or _flaw(secret_key):
+        return None
+    signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
+    small = [(name.lower() if name == "X-Amz-Security-Token" else name, value) for name, value in signed]
+    encoded, host, known = _encoded(signed), written.partition("/")[0], _SIGNING_PARAMS.union(_PARAM_FORMS)
+    name = re.sub(":(443|80)$", "", host.lower())
+
+    def moved(time: str, form: str, **by: int) -> str:
+        return (datetime.strptime(time, form) + timedelta(**by)).strftime(form)
+
+    def without(added: str) -> str:
+        return canonical_query(pair for pair in signed if pair[0] != added)
+
+    right = {"method": "GET", "path": "/", "query": canonical_query(signed), "host": name, "day": date}
+    right.update(payload=_EMPTY_PAYLOAD_HASH, time=params["X-Amz-Date"])
+    try:
+        made = [  # what its maker did, and what it took for which part
+            ("" if written == f"{name}/" else "spelling", "host", name),
+            ("", "host", host),
+            ("with UNSIGNED-PAYLOAD: sign the SHA-256 of an empty payload", "payload", "UNSIGNED-PAYLOAD"),
+            ("with no payload hash: sign the SHA-256 of an empty payload", "payload", ""),
+            ("as a POST request: sign a GET request", "method", "POST"),
+            ("without a path: sign for the path '/'", "path", ""),
+            ("for the path '//': sign for the path '/'", "path", "//"),
+            ("with unsorted parameters: sort the canonical query by name", "query", _joined(encoded)),
+            ("with parameters encoded twice: encode them once", "query", canonical_query(encoded)),
+            ("with parameters that were not encoded: encode them once", "query", _joined(sorted(signed))),
+            ("with x-amz-security-token in small letters: sign it in AWS's", "query", canonical_query(small)),
+            ("for the name with a port: sign for the name alone", "host", f"{name}:6379"),
+        ]
+        for added, _ in signed:  # one that tokens do not have may be a piece of a secret
+            shown = added if added in known else "another parameter"
+            made.append((f"before {shown} was added: add it first", "query", without(added)))
+        for by in (-2, -1, 1, 2):
+            time = moved(params["X-Amz-Date"], "%Y%m%dT%H%M%SZ", seconds=by)
+            made.append(("for another second than X-Amz-Date says: read the clock once", "time", time))
+            day = moved(date, "%Y%m%d", days=by)
+            made.append(("with another day's key than X-Amz-Credential says: read the clock once", "day", day))
+        for mistake, part, taken in made:
+            of = {**right, part: taken}
+            request = "{method}\n{path}\n{query}\nhost:{host}\n\nhost\n{payload}".format(**of)
+            text = string_to_sign(of["time"], f"{date}/{region}/{service}/aws4_request", request)
+            key = signing_key(secret_key, of["day"], region, service)
+            if hmac.digest(key, text.encode(), "sha256").hex() == params["X-Amz-Signature"]:
+                return mistake if mistake in ("", "spelling") else f"It was signed {mistake}."
+    except (ValueError, OverflowError):  # for there is no such time
+        return None
+    return _causes("other key")[0]
 
 
 # --- check ---
-
-_INTERCEPTED = "Something between here and the cache answers in its place."
-_CAUSES = {  # a step and what it showed, as a regular expression: what may have caused it, the most likely first
-    "credentials": ('To use a profile or SSO: eval "$(aws configure export-credentials --format env)"',),
-    "connect: .*does not resolve": (
-        "The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.",
-        "This machine's resolver does not know AWS's private names: is it in the cache's VPC, with DNS support on?",
-    ),
-    "connect: .*refused": (
-        "Nothing listens on this port: caches use 6379 unless configured otherwise, serverless ones 6379 and 6380.",
-    ),
-    "connect": (
-        "The cache's security group does not let this machine in: it needs an inbound rule for this port.",
-        "This machine is outside the cache's VPC, without peering or a VPN: caches have private addresses.",
-        "A network ACL, a route table or this machine's own security group drops the packets.",
-    ),
-    "tls: .*not trusted: .*(expired|not yet valid)": (
-        "This machine's clock is wrong, or the certificate was not renewed in time.",
-        _INTERCEPTED,
-    ),
-    "tls: .*not trusted: .*mismatch": (
-        "The endpoint is an alias or an address, which the certificate does not name: use the endpoint that AWS shows.",
-        _INTERCEPTED,
-    ),
-    "tls: .*not trusted": (
-        "This machine's trust store lacks Amazon's root certificates: install ca-certificates, or give --ca-file.",
-        _INTERCEPTED,
-    ),
-    "tls: .*plaintext": (
-        "Encryption in transit is off for this cache, and IAM needs it: turn it on (it can be changed in place).",
-        "This is another server, or another port, than the cache's TLS port.",
-    ),
-    "tls|auth: no answer|ping: no answer": (
-        "What answers is not ElastiCache or MemoryDB: compare host and port with the console.",
-        "Something between here and the cache cuts or changes connections.",
-    ),
-    ".*: NOPERM": (
-        "The login worked, but the user's access string does not allow this command, which is no fault of IAM.",
-    ),
-    ".*: NOAUTH": ("The server forgot the login: something between here and the cache changes connections.",),
-    ".*: MOVED": ("This is a node of a cluster that sends clients elsewhere: use the configuration endpoint.",),
-    ".*: ERR wrong number": (
-        "The server knows no users, as Redis before version 6: it is another server, or an old one.",
-    ),
-    "auth": ("The server does not take this AUTH, and says why.",),
-    "ping": ("The server does not take this PING, and says why.",),
-}
-_STS_ERRORS = {
-    "ExpiredToken": "The credentials have expired: get new ones. A token lives no longer than what it was signed with.",
-    "InvalidClientTokenId": "AWS does not know these keys: they were deleted or switched off, or the session token is"
-    " missing or belongs to others.",
-    "SignatureDoesNotMatch": "The secret key does not belong to the access key: copy the pair anew.",
-}
-_USER_CAUSES = {
-    "elasticache": "User {0} is not in the cache's user group, is not of type iam, is off, or has a user name that"
-    " differs from its id. See: aws elasticache describe-users --user-id {0}",
-    "memorydb": "User {0} is not in the cluster's ACL, is not of type iam, is off, or is written with other capitals."
-    " See: aws memorydb describe-users --user-name {0}",
-}
-
-
-def _run_check(options: Any) -> int:
-    from contextlib import ExitStack
-
-    with ExitStack() as cleanup:
-        return _Check(options, cleanup).run()
-
-
-class _CannotBeAsked(Error):
-    """STS gave no answer at all."""
 
 
 class _Check:
     """The way to a cache. A step returns what it saw, or raises an Error that says it."""
 
-    def __init__(self, options: Any, cleanup: ExitStack) -> None:
-        self.generator = _generator(options)
-        self.host, self.port = _host_and_port(options.endpoint)
-        self.trust = _tls_context("--ca-file", options.ca_file)
+    def __init__(self, options: Any) -> None:
         self.timeout = _checked_timeout(options.timeout)
-        self.cleanup = cleanup
-        self.secrets = ""  # what nobody's answer may repeat
+        self.generator = _generator(options, self.timeout)
+        self.role = options.role_arn
+        self.host, self.port = _host_and_port("--endpoint", options.endpoint)
+        self.server_name = _host_and_port("--server-name", options.server_name)[0] if options.server_name else self.host
+        self.endpoint = _parsed_endpoint(self.server_name)
+        self.public = self.endpoint is not None and self.endpoint.public
+        self.place = (
+            "named" if options.server_name else "other" if not self.endpoint else "public" if self.public else "aws"
+        )
+        self.trust = _tls_context("--ca-file", options.ca_file)
+        self.secrets = ""  # what no answer may repeat
+        self.warnings: list[str] = []
         self.flaws: list[str] = []  # of the token
         self.doubts: list[str] = []  # about the endpoint
         self.faults: list[str] = []  # of the credentials, as STS tells them
-        self.arn = ""
+        self.addresses: list[Any] = []
+        self.who = self.account = ""
 
     def run(self) -> int:
         """Take the steps, each timed and printed; explain the first that fails. The exit status."""
-        import re
+        from contextlib import ExitStack
 
-        for step in (self.credentials, self.token, self.connect, self.tls, self.auth, self.ping):
-            failure = self.taken(step)
-            if failure:
-                postscript: list[str] = []
-                if failure.startswith("auth: WRONGPASS"):
-                    causes, postscript = self.causes_of_wrongpass()
+        metric = {"elasticache": "IamAuthenticationThrottling", "memorydb": "AuthenticationFailures"}
+        with ExitStack() as self.cleanup:
+            for step in (self.credentials, self.token, self.connect, self.tls, self.auth, self.ping, self.cluster):
+                failure = self.taken(step)
+                if not failure:
+                    continue
+                policy: list[str] = []
+                if step == self.auth and ": WRONGPASS" in failure:
+                    self.taken(self.identity)
+                    causes, policy = self.causes_of_wrongpass()
                 else:
-                    causes = next(list(causes) for pattern, causes in _CAUSES.items() if re.match(pattern, failure))
-                _output("", *_listed("What may have caused this, the most likely first:", causes), *postscript)
+                    facts = {"command": step.__name__.upper(), "metric": metric[self.generator.service]}
+                    causes = _causes(failure, **facts)
+                _output("", *_listed("What may have caused this, the most likely first:", causes), *policy)
                 return 1
         return 0
 
     def taken(self, step: Callable[[], str]) -> str:
         """Take a step and print it; return how it failed, if it did."""
-        started = time.perf_counter()
+        started, outcome = time.perf_counter(), "ok"
         try:
-            outcome, seen = "ok", step()
+            seen = step()
         except Error as error:
-            outcome, seen = "skipped" if isinstance(error, _CannotBeAsked) else "FAILED", str(error)
+            outcome, seen = "FAILED", str(error)
         milliseconds = (time.perf_counter() - started) * 1000
-        _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
-        if step == self.token:
-            for warning in (*self.flaws, *self.doubts):
-                _output(*_wrapped(warning, "  warning: "))
-        return "" if outcome == "ok" else f"{step.__name__}: {seen}"
+        if seen:
+            _output(*_wrapped(seen, f"{step.__name__:<12}{outcome:<8}{milliseconds:>7.1f} ms  "))
+        while self.warnings:
+            _output(*_wrapped(self.warnings.pop(0), "  warning: "))
+        return "" if outcome == "ok" else f"{step.__name__} {self.place}: {seen}"
 
     def credentials(self) -> str:
         self.signed_with = self.generator._provider()
-        return f"{_described(self.signed_with)}, from {_origin(_settings(os.environ))}"
+        for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            self.warnings += _causes("profile", variable=variable) if os.environ.get(variable) else []
+        assumed = f"role {self.role}, assumed with " if self.role else ""
+        return f"{_described(self.signed_with)}, from {assumed}{_origin(_settings(os.environ))}"
 
     def token(self) -> str:
-        generator = self.generator
+        generator, endpoint = self.generator, self.endpoint
         self.signed = generator._sign(self.signed_with, time.time())
         self.secrets = f"{self.signed_with.secret_key} {_secrets_in(self.signed)}"
         self.flaws = _explained(self.signed, time.time())[1]
-        self.doubts = _endpoint_doubts(generator, self.host)
+        if endpoint:
+            same = endpoint.service == generator.service
+            for doubt, wrong in (
+                ("service", not same),
+                ("serverless", same and endpoint.serverless and not generator._serverless),
+                ("not serverless", same and generator._serverless and not endpoint.serverless),
+                ("name", same and endpoint.name not in (None, generator.name)),
+                ("region", same and endpoint.region not in (None, generator.region)),
+                ("no TLS", same and endpoint.tls is False),
+            ):
+                self.doubts += _causes(f"doubt: {doubt}", endpoint=endpoint, generator=generator) if wrong else []
+        self.warnings = self.flaws + self.doubts
         kind = "serverless" if generator._serverless else generator.service
         return f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
 
     def connect(self) -> str:
-        import socket
-
-        where = self.host
+        deadline, where = time.monotonic() + self.timeout, _safe(self.host)
         try:
-            self.addresses = _resolved(self.host, self.port)
+            self.addresses = _within(self.timeout, lambda: _resolved(self.host, self.port))
             where = f"{', '.join(str(address[0]) for *_, address in self.addresses)} port {self.port}"
-            self.connection = self.cleanup.enter_context(_connect(self.addresses, self.deadline()))
+            self.connection = self.cleanup.enter_context(_connect(self.addresses, deadline))
         except UnicodeError as error:  # for a label that is empty or too long
             raise Error(f"{where}: the host name does not resolve") from error
-        except (socket.timeout, TimeoutError) as error:
-            raise Error(f"{where}: no answer within {self.timeout:g} s") from error
         except OSError as error:
-            raise Error(f"{where}: {_reason(error)}") from error
+            late = f"no answer {'' if self.addresses else 'from the resolver '}within {self.timeout:g} s"
+            raise Error(f"{where}: {_reason(error).replace('no complete answer in time', late)}") from error
         return where
 
     def tls(self) -> str:
+        import socket
         import ssl
 
+        deadline, name = time.monotonic() + self.timeout, self.server_name
         try:
-            self.connection.settimeout(self.timeout)
-            tls = self.trust.wrap_socket(self.connection, server_hostname=self.host)
+            connection = self.trust.wrap_socket(self.connection, server_hostname=name, do_handshake_on_connect=False)
+            self.connection = tls = self.cleanup.enter_context(connection)
+            tls.settimeout(min(0.5, self.timeout / 2))
+            try:
+                tls.do_handshake()
+            except (socket.timeout, TimeoutError):  # a server without TLS may be waiting for the end of a line
+                if self.speaks_plaintext(deadline):
+                    raise
+                tls.settimeout(_left(deadline))
+                tls.do_handshake()
         except ssl.SSLCertVerificationError as error:
             raise Error(_reason(error)) from error
         except OSError as error:
-            seen = "this port speaks plaintext" if self.speaks_plaintext() else f"no TLS here: {_reason(error)}"
-            raise Error(seen) from error
-        self.connection = self.cleanup.enter_context(tls)
+            plaintext = self.speaks_plaintext(deadline)
+            raise Error("this port speaks plaintext" if plaintext else f"no TLS here: {_reason(error)}") from error
         certificate: dict[str, Any] = tls.getpeercert() or {}
-        names = [name for _, name in certificate.get("subjectAltName", ())] or [self.host]
+        names = [name for _, name in certificate.get("subjectAltName", ())] or [name]
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         until = _utc(ssl.cert_time_to_seconds(certificate["notAfter"])).partition("T")[0]
         return f"{tls.version()}, certificate until {until} for {_safe(names[0], self.secrets)}{others}"
 
-    def speaks_plaintext(self) -> bool:
-        deadline = self.deadline()
+    def speaks_plaintext(self, deadline: float) -> bool:
         try:
+            deadline -= _left(deadline) / 2  # the other half is for TLS, if it is only slow
             with _connect(self.addresses, deadline) as connection:
                 connection.sendall(b"PING\r\n")
                 return _file_until(deadline, connection).read(1) in (b"+", b"-")
@@ -2488,146 +2712,137 @@ class _Check:
     def ping(self) -> str:
         return self.answer("+PONG", "PING")
 
+    def cluster(self) -> str:
+        """What it means for clients that the cache is a cluster; nothing if it is none, or may not be asked."""
+        try:
+            self.answer("$", "CLUSTER", "INFO")
+        except Error:
+            return ""
+        return _causes("cluster")[0]
+
     def answer(self, wanted: str, *command: str) -> str:
-        """The wanted answer to a command, without its sign; any other is an Error."""
+        """The answer to a command without its sign; an Error if it is not the one wanted (of "$": not that kind)."""
         words = [word.encode() for word in command]
-        deadline = self.deadline()
+        deadline = time.monotonic() + self.timeout
+        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
         try:
             self.connection.settimeout(self.timeout)
-            self.connection.sendall(
-                b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-            )
-            line = _file_until(deadline, self.connection).readline(1024).decode("latin-1")
+            self.connection.sendall(request)
+            line = _file_until(deadline, self.connection).readline(1024).decode("utf-8", "replace")
         except OSError as error:
             raise Error(f"no answer to {command[0]}: {_reason(error)}") from error
-        if line == f"{wanted}\r\n":
+        if line == f"{wanted}\r\n" or (wanted == "$" and line.startswith("$")):
             return wanted[1:]
         refusal = _safe(line[1:], self.secrets)
-        if line[:1] != "-" or not refusal:
-            seen = "it does not speak the Redis protocol" if line else "the connection was closed"
-            raise Error(f"no answer to {command[0]}: {seen}")
-        raise Error(refusal)
-
-    def deadline(self) -> float:
-        return time.monotonic() + self.timeout
+        if line.startswith("-") and refusal:
+            raise Error(refusal)
+        seen = "it does not speak the Redis protocol" if line else "the connection was closed"
+        raise Error(f"no answer to {command[0]}: {seen}")
 
     def identity(self) -> str:
-        """Ask STS whose credentials these are, which needs no permission; collect what is wrong with them.
+        """Ask STS whose credentials these are, which needs no permission, and keep what is wrong with them.
 
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
+        import re
+        from email.utils import parsedate_to_datetime
+        from urllib.parse import urlsplit
+
+        environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
+        sts, limit = "STS", min(self.timeout, 3.0)
+        deadline, params = time.monotonic() + limit, {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
         try:
-            environ = {**_settings(os.environ), "AWS_REGION": self.generator.region}
-            params = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-            url = _presigned_for_sts(self.signed_with, params, None, environ)
+            url = _presigned_for_sts(self.signed_with, params, environ)
             self.secrets += f" {_secrets_in(url)}"
-            deadline = time.monotonic() + min(self.timeout, 3.0)
+            for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"):
+                if url.startswith(f"{environ.get(variable, '').rstrip('/')}/?"):
+                    sts = f"STS at {_safe(urlsplit(url).hostname or '')} ({variable})"
             request: _Request = ("GET", url, {}, None)
-            status, headers, body = _exchange(request, environ, deadline, through_proxy=True)
-        except Error as error:
-            raise _CannotBeAsked(f"STS cannot be asked: {error}") from error
-        answer = {name: _safe(text, self.secrets) for name, text in _parsed_xml(body).items()}
-        code, message = answer.get("Code", ""), answer.get("Message", "")
-        ahead = _seconds_ahead(headers)
-        if not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME or message.startswith(
-            ("Signature expired", "Signature not yet")
-        ):
+            ask = lambda: _exchange(request, environ, deadline, through_proxy=True)
+            status, headers, body = _within(limit, ask)
+        except (Error, TimeoutError) as error:
+            reason = error if isinstance(error, Error) else _reason(error)
+            raise Error(f"{sts} cannot be asked: {reason}") from error
+        answer = {name: _safe(str(text), self.secrets) for name, text in _fields(body).items()}
+        code, message, arn = (answer.get(name, "") for name in ("Code", "Message", "Arn"))
+        try:
+            ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            ahead = 0.0
+        untimely = message.startswith(("Signature expired", "Signature not yet"))
+        if untimely or not -_CLOCK_TOLERANCE < ahead < _TOKEN_LIFETIME:
             by = f" ({_duration(ahead)} {'behind' if ahead > 0 else 'ahead'})" if ahead else ""
-            self.faults = [f"This machine's clock is wrong{by}: set it, or run a time service."]
-        elif code in _STS_ERRORS:
-            self.faults = [_STS_ERRORS[code]]
-        if status != 200 or not answer.get("Arn"):
-            raise Error(f"STS: {code or f'HTTP status {status}'} {message}")
-        self.arn = answer["Arn"]
-        return self.arn
+            self.faults = _causes("clock", by=by)
+        else:
+            self.faults = _causes(f"STS {code}")
+        form = r"arn:[a-z-]+:(?:iam|sts)::([0-9]{12}):(?:assumed-role/([\w+=,.@-]+)/)?[\w+=,.@/-]+"
+        identity = re.fullmatch(form, arn, re.ASCII)
+        if status != 200 or not identity:
+            raise Error(f"{sts}: {code or f'HTTP status {status}'} {message}")
+        self.account, self.who = identity[1], f"role {identity[2]}" if identity[2] else arn
+        return arn if sts == "STS" else f"{arn}, says {sts}"
 
     def causes_of_wrongpass(self) -> tuple[list[str], list[str]]:
-        """What is certainly wrong with the token or its credentials; else what usually is, and a policy to paste."""
-        self.taken(self.identity)
+        """What is certainly wrong with the token or its credentials; else what usually is, and a policy to paste.
+
+        https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
+        https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
+        """
+        import json
+
         if self.flaws or self.faults:
             return [*self.flaws, *self.faults, *self.doubts], []
-        generator = self.generator
-        identity = self.arn.rpartition(":")[2].split("/")
-        who = (
-            f"role {identity[1]}"
-            if identity[0] == "assumed-role"
-            else self.arn or "the identity behind these credentials"
-        )
-        alias = (
-            "The endpoint is an alias, so it does not show whether name, region and --serverless are right: check them."
-        )
-        causes = [
-            *self.doubts,
-            f"IAM does not let {who} connect: attach the policy below to it.",
-            _USER_CAUSES[generator.service].format(generator.user),
-            *([] if _parsed_endpoint(self.host) else [alias]),
-            "A policy's condition, a permissions boundary or a service control policy forbids it.",
-            "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM.",
-        ]
-        return causes, ["", _policy(generator, self.arn)]
-
-
-def _host_and_port(endpoint: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit
-
-    malformed = ConfigurationError("--endpoint: HOST or HOST:PORT is wanted, without a scheme or a path")
-    try:
-        parts = urlsplit(f"//{endpoint}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise malformed from None
-    if not host or parts.netloc != endpoint or "@" in endpoint or _flaw(endpoint):
-        raise malformed
-    return host, 6379 if port is None else port
-
-
-def _endpoint_doubts(generator: TokenGenerator, host: str) -> list[str]:
-    """What in AWS's own host name contradicts the arguments."""
-    found = _parsed_endpoint(host)
-    if found is None:
-        return []
-    if found.service != generator.service:
-        return [f"The endpoint is one of {found.service}: use check {found.service}."]
-    doubts = []
-    if found.serverless != generator._serverless:
-        kind = "not of a serverless cache: leave out" if generator._serverless else "of a serverless cache: add"
-        doubts.append(f"The endpoint is {kind} --serverless.")
-    if found.name not in (None, generator.name):
-        doubts.append(f"The endpoint is that of {found.name}, but the token is signed for {generator.name}.")
-    if found.region not in (None, generator.region):
-        doubts.append(f"The endpoint is in {found.region}, but the token is signed for {generator.region}.")
-    if found.tls is False:
-        doubts.append("Endpoints of this form belong to caches without encryption in transit, which IAM needs.")
-    return doubts
-
-
-def _seconds_ahead(headers: HTTPMessage) -> float:
-    """How far the clock of the server that sent these is ahead of this machine's."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-
-
-def _policy(generator: TokenGenerator, arn: str) -> str:
-    """The policy that lets an identity log in, ready to paste.
-
-    https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html
-    https://docs.aws.amazon.com/memorydb/latest/devguide/auth-iam.html
-    """
-    import json
-
-    account = arn.split(":")[4] if arn.count(":") >= 5 else "ACCOUNT-ID"
-    prefix = f"arn:{_partition(generator.region)[0]}:{generator.service}:{generator.region}:{account}:"
-    if generator.service == "memorydb":
-        resources = [f"{prefix}cluster/{generator.name}", f"{prefix}user/{generator.user}"]
-    else:
+        generator, service = self.generator, self.generator.service
         kind = "serverlesscache" if generator._serverless else "replicationgroup"
-        resources = [f"{prefix}{kind}:{generator.name}", f"{prefix}user:{generator.user}"]
-    statement = {"Effect": "Allow", "Action": f"{generator.service}:Connect", "Resource": resources}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+        cache, user = f"{kind}:{generator.name}", f"user:{generator.user}"
+        if service == "memorydb":
+            kind, cache, user = "cluster", f"cluster/{generator.name}", f"user/{generator.user}"
+        facts = {"service": service, "cache": cache, "user": user, "name": generator.user, "now": _utc(time.time())}
+        facts.update(kind="cluster" if kind == "cluster" else "cache", who=self.who, account=self.account)
+        causes = [] if self.who else _causes("refused: untold", **facts)
+        causes += self.doubts
+        for cause, likely in (
+            ("known" if self.who else "unknown", True),
+            ("public" if self.public else service, True),
+            ("account", self.who),
+            ("alias", not self.endpoint),
+            ("condition", True),
+            ("engine", not self.public),
+        ):
+            causes += _causes(f"refused: {cause}", **facts) if likely else []
+        arn = f"arn:{_partition(generator.region)[0]}:{service}:{generator.region}:{self.account}"
+        statement = {"Effect": "Allow", "Action": f"{service}:Connect", "Resource": [f"{arn}:{cache}", f"{arn}:{user}"]}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+        return causes, ["", policy] if self.who else []
+
+
+def _within(seconds: float, function: Callable[[], _Parsed]) -> _Parsed:
+    """What the function returns or raises, or a TimeoutError: a resolver keeps to no limit of ours."""
+    import concurrent.futures
+    import threading
+
+    outcome: Future[_Parsed] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except concurrent.futures.TimeoutError:
+        raise TimeoutError from None
+
+
+def _host_and_port(argument: str, endpoint: str) -> tuple[str, int]:
+    import re
+
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?", endpoint)
+    if not found or int(found[3] or 0) > 65535:
+        raise ConfigurationError(f"{argument}: HOST or HOST:PORT is wanted, without a scheme or a path")
+    return (found[1] or found[2]).lower(), int(found[3] or 6379)
 
 
 if __name__ == "__main__":

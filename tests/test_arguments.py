@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import string
+import traceback
 import types
 
 import pytest
@@ -55,6 +56,7 @@ def refusal(argument, call, *args, **kwargs):
             "\u00fcser",
             "us\u00e9r",
             "iam-user\ud800",
+            "\u212aate",  # the Kelvin sign, a k in lower case
             "\U0001f980",
         ),
         *("iam_user", "iam.user", "user@example.com", "u+v", "user%2D", "u&Action=connect", "user*", "~user"),
@@ -490,3 +492,12 @@ def test_the_steps_take_text_as_what_it_is(text):
         (lambda host, value: iamcacheauth.canonical_request(host, [("a", value)]), "Example.com:443", "b"),
     ):
         assert step(*map(text, values)) == step(*values)
+
+
+@every_service
+def test_refused_arguments_leave_nothing_without_a_repr(noun):
+    """Tracebacks with local variables, as error trackers make them, show the object whose arguments were refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        construct(noun, region="nowhere")
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.tb)]
+    assert [repr(found) for each in frames for found in each.values() if isinstance(found, iamcacheauth.TokenGenerator)]

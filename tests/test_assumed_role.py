@@ -172,7 +172,9 @@ def test_a_container_is_the_base_whoever_asks(sts, container, process, kind):
     assert (len(container.requests), len(sts.requests)) == (1, 1)
 
 
-@pytest.mark.parametrize("credentials", ["keys", 1, {}, ("a", "b", None), object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "credentials", ["keys", 1, {}, ("a", "b", None), object()], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_base(credentials):
     with pytest.raises(ConfigurationError, match="credentials"):
         role(credentials=credentials)
@@ -282,7 +284,9 @@ def test_copies(sts, duplicate):
     original()
     assert_issued(sts, duplicate(original)())
     wanted = ("external", "name", "900")
-    assert [(each["ExternalId"], each["RoleSessionName"], each["DurationSeconds"]) for each in sts.assumed] == [wanted] * 2
+    assert [(each["ExternalId"], each["RoleSessionName"], each["DurationSeconds"]) for each in sts.assumed] == [
+        wanted
+    ] * 2
 
 
 def test_a_pickle_holds_nothing_that_was_fetched(sts, process):
@@ -389,7 +393,6 @@ def test_silence_whoever_asks(sts, kind):
     assert time.monotonic() - started < SHORT * 1.25 + 3
     for outcome in outcomes:
         assert FAR_ROLE in outcome.error
-        assert sts.url.partition("//")[2] in outcome.error
 
 
 def test_a_base_that_takes_all_of_the_time(sts):
@@ -407,7 +410,7 @@ def test_a_base_that_takes_all_of_the_time(sts):
 def test_no_network(sts, process):
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        place = "127.0.0.1:{}".format(bound.getsockname()[1])
+        place = f"127.0.0.1:{bound.getsockname()[1]}"
         process({"AWS_ENDPOINT_URL_STS": f"https://{place}"})
         message = refused(role())
     assert place in message
@@ -418,13 +421,14 @@ def test_no_network(sts, process):
     assert "VPC endpoint" in message
 
 
-SIGNED = "qW3eR5tY7uI9oP1aS2dF4gH6jK8lZ0xC"
+BASE_KEY = "jK8lZ0xCvB2nM5qWeR7tY9uI1oP3aS6dF4gH0pLm"
+SIGNED = "qW3!eR5,tY7:uI9!oP1,aS2:dF4!"  # no eight characters of it are the same when they are percent-encoded
 
 
 def test_no_secret_that_was_sent_is_repeated(sts):
     """Nor the signature, which is in the URL."""
-    base = iamcacheauth.StaticCredentials(TEMPORARY.access_key, SIGNED[::-1] * 2, SIGNED * 8)
-    sts.keys[TEMPORARY.access_key, SIGNED * 8] = SIGNED[::-1] * 2
+    base = iamcacheauth.StaticCredentials(TEMPORARY.access_key, BASE_KEY, SIGNED * 8)
+    sts.keys[TEMPORARY.access_key, SIGNED * 8] = BASE_KEY
     answers = itertools.cycle(
         [
             lambda text: sts_error(403, "AccessDenied", text),
@@ -441,8 +445,8 @@ def test_no_secret_that_was_sent_is_repeated(sts):
         operation, _ = serve(request)
         target = request.target
         signature = target.partition("X-Amz-Signature=")[2]
-        echoed.extend([signature, SIGNED * 8, SIGNED[::-1] * 2])
-        text = (target, signature, SIGNED * 8, SIGNED[::-1] * 2)[len(echoed) // 3 % 4]
+        echoed.extend([signature, SIGNED * 8, BASE_KEY])
+        text = (target, signature, SIGNED * 8, BASE_KEY)[len(echoed) // 3 % 4]
         return operation, next(answers)(text)
 
     sts.serve = echo

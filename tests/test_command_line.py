@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import NOON, TEMPORARY, clock_at, read
 from support.subject import iamcacheauth
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.commands
 
@@ -23,6 +25,7 @@ KEYS = {
     "AWS_SECRET_ACCESS_KEY": TEMPORARY.secret_key,
     "AWS_SESSION_TOKEN": TEMPORARY.token,
 }
+SECRET = "AWS_SECRET_ACCESS_KEY"
 ELASTICACHE = ["token", "elasticache", "iam-user", "my-cache", "--region", "eu-west-1"]
 COMMANDS = {
     "replication group": (ELASTICACHE, iamcacheauth.ElastiCacheAuth, {}),
@@ -114,6 +117,7 @@ positional arguments:
   SERVICE
     elasticache  for ElastiCache
     memorydb     for MemoryDB
+    endpoint     for either, by the host name that AWS shows
 options:
   -h, --help     show this help message and exit
 """
@@ -124,7 +128,6 @@ positional arguments:
 options:
   -h, --help              show this help message and exit
   --serverless            for ElastiCache Serverless
-  --region REGION         such as us-east-1
 """
 OF_MEMORYDB = """
 positional arguments:
@@ -132,13 +135,32 @@ positional arguments:
   CLUSTER                 cluster's name
 options:
   -h, --help              show this help message and exit
-  --region REGION         such as us-east-1
 """
+OF_ENDPOINT = """
+positional arguments:
+  USER                    user id or user name
+  HOST[:PORT]             host name as AWS shows it; the port is 6379 unless given
+options:
+  -h, --help              show this help message and exit
+"""
+OF_BOTH = """
+  --region REGION         such as us-east-1
+  --role-arn ARN          role to assume first, such as one of the cache's account
+  --external-id ID        what the role's trust policy demands
+"""
+OF_TOKEN = f"""{OF_BOTH}
+  --file PATH             write the token there instead, as a whole, readable for the owner only
+  --every SECONDS         write a new one so often, until ended; less than 900
+"""
+OF_ITS_ENDPOINT = "--endpoint HOST[:PORT]  the port is 6379 unless given"
 OF_CHECK = """
-  --endpoint HOST[:PORT]  the port is 6379 unless given
+  --server-name NAME      the cache's own host name, where the endpoint is a tunnel to it
   --ca-file FILE          certificates to trust instead of the system's, PEM
   --timeout SECONDS       limit of each step (5)
 """
+USAGE_OF_BOTH = "[--region REGION] [--role-arn ARN] [--external-id ID]"
+USAGE_OF_TOKEN = f"{USAGE_OF_BOTH} [--file PATH] [--every SECONDS]"
+USAGE_OF_CHECK = "[--server-name NAME] [--ca-file FILE] [--timeout SECONDS]"
 HELP = {
     "": """[-h] [--version] COMMAND ...
 Log in to Amazon ElastiCache and MemoryDB with IAM instead of a password.
@@ -152,14 +174,16 @@ options:
   --version   show program's version number and exit
 Credentials and, without --region, the region come from the AWS_ variables of the environment.""",
     "token": f"[-h] SERVICE ... {SERVICES}",
-    "token elasticache": f"[-h] [--serverless] [--region REGION] USER CACHE {OF_ELASTICACHE}",
-    "token memorydb": f"[-h] [--region REGION] USER CLUSTER {OF_MEMORYDB}",
+    "token elasticache": f"[-h] [--serverless] {USAGE_OF_TOKEN} USER CACHE {OF_ELASTICACHE} {OF_TOKEN}",
+    "token memorydb": f"[-h] {USAGE_OF_TOKEN} USER CLUSTER {OF_MEMORYDB} {OF_TOKEN}",
+    "token endpoint": f"[-h] {USAGE_OF_TOKEN} USER HOST[:PORT] {OF_ENDPOINT} {OF_TOKEN}",
     "explain": "[-h] options: -h, --help show this help message and exit",
     "check": f"[-h] SERVICE ... {SERVICES}",
-    "check elasticache": f"""[-h] [--serverless] [--region REGION]
---endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CACHE {OF_ELASTICACHE} {OF_CHECK}""",
-    "check memorydb": f"""[-h] [--region REGION]
---endpoint HOST[:PORT] [--ca-file FILE] [--timeout SECONDS] USER CLUSTER {OF_MEMORYDB} {OF_CHECK}""",
+    "check elasticache": f"""[-h] [--serverless] {USAGE_OF_BOTH} --endpoint HOST[:PORT] {USAGE_OF_CHECK}
+USER CACHE {OF_ELASTICACHE} {OF_BOTH} {OF_ITS_ENDPOINT} {OF_CHECK}""",
+    "check memorydb": f"""[-h] {USAGE_OF_BOTH} --endpoint HOST[:PORT] {USAGE_OF_CHECK}
+USER CLUSTER {OF_MEMORYDB} {OF_BOTH} {OF_ITS_ENDPOINT} {OF_CHECK}""",
+    "check endpoint": f"[-h] {USAGE_OF_BOTH} {USAGE_OF_CHECK} USER HOST[:PORT] {OF_ENDPOINT} {OF_BOTH} {OF_CHECK}",
 }
 
 
@@ -332,6 +356,125 @@ def test_main_reports_an_error_where_it_can(monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stderr)
     assert iamcacheauth.main(["token"]) == 2
     assert stderr is None or stderr.getvalue().count("\n") == 1
+
+
+# --- a token in a file ---
+
+
+@every_command
+def test_a_token_in_a_file(tmp_path, capsys, keys, arguments, service, options):
+    """What another program has open stays whole, and nothing else is left in the folder."""
+    file = tmp_path / "token"
+    file.write_text("old")
+    file.chmod(0o644)
+    with file.open() as reader, clock_at(NOON):
+        assert iamcacheauth.main([*arguments, "--file", str(file)]) == 0
+        auth = service("iam-user", "my-cache", region="eu-west-1", credentials=TEMPORARY, **options)
+        assert file.read_text() == auth.token()  # without a line break, which is no part of a password
+        assert reader.read() == "old"
+    assert capsys.readouterr() == ("", "")
+    assert os.listdir(tmp_path) == ["token"]
+    assert os.name != "posix" or file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_out_of_the_host_name(capsys, keys):
+    endpoint = "my-cache-x2e9hv.serverless.euw1.cache.amazonaws.com:6379"
+    with clock_at(NOON):
+        assert iamcacheauth.main(["token", "endpoint", "iam-user", endpoint]) == 0
+        auth = iamcacheauth.for_endpoint("iam-user", endpoint, credentials=TEMPORARY)
+        assert capsys.readouterr() == (f"{auth.token()}\n", "")
+
+
+@pytest.mark.parametrize("path", [f"nowhere/{TOKEN}", ".", "a\0b"])
+def test_a_file_that_cannot_be_written(tmp_path, capsys, monkeypatch, keys, path):
+    """By mistake, the path may be a token."""
+    monkeypatch.chdir(tmp_path)
+    stderr = refusal(capsys, [*ELASTICACHE, "--file", path], 1)
+    assert stderr.startswith("iamcacheauth: --file: it cannot be written: ")
+    assert "c0ffee" not in stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--every", "60"], *(["--file", "token", "--every", every] for every in ("0", "-1", "900", "nan", "inf"))],
+)
+def test_how_often(capsys, keys, options):
+    expected = "iamcacheauth: --every: less than the 900 seconds of a token are wanted, with --file\n"
+    assert refusal(capsys, [*ELASTICACHE, *options], 2) == expected
+
+
+def test_an_external_id_without_a_role(capsys, keys):
+    expected = "iamcacheauth: --external-id: it belongs to --role-arn, which is not given\n"
+    assert refusal(capsys, [*ELASTICACHE, "--external-id", "ours"], 2) == expected
+
+
+def keep_written(monkeypatch, file, *happenings, every="600"):
+    """Let what happens happen instead of each pause, and then SIGTERM; return the pauses."""
+    pauses, left = [], iter(happenings)
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        next(left, lambda: signal.raise_signal(signal.SIGTERM))()
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert iamcacheauth.main([*ELASTICACHE, "--file", str(file), "--every", every]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    return pauses
+
+
+def test_it_is_written_again(tmp_path, capsys, monkeypatch, keys):
+    file = tmp_path / "token"
+    assert keep_written(monkeypatch, file, file.unlink, lambda: None) == [600.0] * 3
+    assert read(file.read_text())[0] == "my-cache"
+    assert os.listdir(tmp_path) == ["token"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_failed_renewal_is_tried_again_soon(tmp_path, capsys, monkeypatch, keys):
+    """What was written stays, whoever reads it."""
+    file = tmp_path / "token"
+    lose, find = (lambda: monkeypatch.delenv(SECRET)), (lambda: monkeypatch.setenv(SECRET, KEYS[SECRET]))
+    written = []
+    note = lambda: written.append(file.read_text())
+    assert keep_written(monkeypatch, file, lose, note, find) == [600.0, 10.0, 10.0, 600.0]
+    assert read(written[0])[0] == "my-cache"
+    says = f"iamcacheauth: static keys: {SECRET} is not set, but the other one of the two keys is\n"
+    assert capsys.readouterr() == ("", 2 * says)
+
+
+@pytest.mark.parametrize(("every", "soon"), [("600", 10.0), ("2.5", 2.5)])
+def test_credentials_that_do_not_live_until_the_next_time(tmp_path, monkeypatch, keys, every, soon):
+    """A renewal is under way: it is looked for again soon."""
+
+    def expire_after(seconds):
+        monkeypatch.setenv(
+            "AWS_CREDENTIAL_EXPIRATION", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOON + seconds))
+        )
+
+    with clock_at(NOON):
+        expire_after(float(every) - 1)
+        pauses = keep_written(monkeypatch, tmp_path / "token", lambda: expire_after(3600), every=every)
+    assert pauses == [soon, float(every)]
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_writes_until_it_is_ended(tmp_path, number):
+    file = tmp_path / "token"
+    arguments = command(*ELASTICACHE, "--file", str(file), "--every", "0.01")
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**KEYS)
+    ) as process:
+        wait_until(file.exists)
+        first = file.stat().st_ino, file.stat().st_mtime_ns
+        wait_until(lambda: (file.stat().st_ino, file.stat().st_mtime_ns) != first)
+        process.send_signal(number)
+        assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == 0
+    assert os.listdir(tmp_path) == ["token"]
+    assert read(file.read_text())[0] == "my-cache"
 
 
 class FullDisk(io.StringIO):

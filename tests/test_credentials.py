@@ -280,7 +280,7 @@ def test_static_credentials_cannot_be_changed(attribute):
     shown, values = repr(credentials), attributes(credentials)
     with pytest.raises(AttributeError, match=r"^StaticCredentials cannot be changed: make new ones$"):
         setattr(credentials, attribute, "changed")
-    with pytest.raises((AttributeError, TypeError)):
+    with pytest.raises(AttributeError, match=r"^StaticCredentials cannot be changed: make new ones$"):
         delattr(credentials, attribute)
     assert (repr(credentials), attributes(credentials)) == (shown, values)
 
@@ -383,6 +383,13 @@ def test_blanks_around_settings_are_no_part_of_them(monkeypatch, variable):
 def test_a_session_token_by_its_old_name(tokens, found):
     keys = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]}
     assert iamcacheauth.EnvironmentCredentials({**keys, **tokens})().token == found
+
+
+@pytest.mark.parametrize("variable", ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"])
+def test_a_malformed_session_token_is_named_as_it_was_set(variable):
+    keys = {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]}
+    with pytest.raises(iamcacheauth.CredentialsError, match=f"^static keys: {variable}: "):
+        iamcacheauth.EnvironmentCredentials({**keys, variable: "two words"})()
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n"])

@@ -12,7 +12,6 @@ import http.client
 import itertools
 import json
 import os
-import re
 import socket
 import ssl
 import time
@@ -22,6 +21,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.asking import FULL_URI, LONG, OPERATIONS, SHORT, SOURCES, refused
 from support.examples import label
 from support.loopback import (
     CA_FILE,
@@ -38,7 +38,6 @@ from support.loopback import (
     reply,
     silence,
     sts_error,
-    told,
 )
 from support.subject import iamcacheauth
 from support.waiting import PATIENCE, Caller
@@ -48,17 +47,7 @@ CredentialsError = iamcacheauth.CredentialsError
 pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_pauses")
 
-FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
-SOURCES = {
-    Sts: "web identity (AWS_WEB_IDENTITY_TOKEN_FILE): ",
-    Container: f"container credentials ({FULL_URI}): ",
-    Imds: "EC2 instance metadata (AWS_EC2_METADATA_SERVICE_ENDPOINT): ",
-}
-OPERATIONS = [(Sts, "credentials"), (Container, "credentials")]
-OPERATIONS += [(Imds, operation) for operation in ("token", "role", "credentials")]
-LONG = 20.0  # seconds; not used up
-SHORT = 0.5  # seconds; used up
 
 
 @pytest.fixture(params=OPERATIONS, ids=lambda param: f"{param[0].__name__} {param[1]}")
@@ -72,16 +61,6 @@ def operation(request):
 def no_pauses(monkeypatch):
     """Those between two attempts are test_sources.py's business."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-
-
-def refused(provider, secrets=()):
-    """What the error says; it is one line, and neither it nor what is behind it tells a secret."""
-    with pytest.raises(CredentialsError) as caught:
-        provider()
-    everything = told(caught.value)
-    assert [secret for secret in secrets if secret in everything] == []
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def refused_then_right(server, timeout=LONG):
@@ -295,7 +274,6 @@ BAD_VALUES = [
     ("Expiration", "2099-01-01T00:00:00", "expiration"),
     ("Expiration", "10000-01-01T00:00:00Z", "expiration"),
     ("Expiration", "4070908800", "expiration"),
-    ("Expiration", "2001-01-01T00:00:00Z", "expired at 2001-01-01T00:00:00Z"),
 ]
 
 
@@ -342,7 +320,7 @@ def test_wrong_type(server, field, value):
 @pytest.mark.parametrize("server", ["container", "imds"], indirect=True)
 def test_no_json_object(server, body):
     server.faults["credentials"] = itertools.repeat(reply(200, body))
-    assert refused_then_right(server).endswith(": its answer is not a JSON object")
+    assert refused_then_right(server).endswith(": its answer is empty or malformed")
 
 
 ENTITIES = "".join(f'<!ENTITY e{number + 1} "{f"&e{number};" * 10}">' for number in range(9))
@@ -354,7 +332,7 @@ def test_document_types_are_refused(sts):
     fields = "".join(f"<{field}>&key;</{field}>" for field in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
     body = f'<!DOCTYPE a [<!ENTITY key "key">]><a>{fields}<Expiration>2099-01-01T00:00:00Z</Expiration></a>'
     sts.faults["credentials"] = itertools.repeat(reply(200, body))
-    assert "no AccessKeyId" in refused_then_right(sts)
+    assert refused_then_right(sts).endswith(": its answer is empty or malformed")
 
 
 @pytest.mark.parametrize(
@@ -375,26 +353,22 @@ def test_document_types_are_refused(sts):
 )
 def test_no_xml_with_credentials(sts, body):
     sts.faults["credentials"] = itertools.repeat(reply(200, body))
-    assert "no AccessKeyId" in refused_then_right(sts)
+    assert ": its answer " in refused_then_right(sts)
 
 
 @pytest.mark.parametrize("answer", ["", " ", "two words", "two\nlines", "é", "<html></html>\n<p>"], ids=label)
-@pytest.mark.parametrize(("operation", "wanted"), [("token", "session token"), ("role", "role name")])
-def test_no_word(imds, operation, wanted, answer):
+@pytest.mark.parametrize("operation", ["token", "role"])
+def test_no_word(imds, operation, answer):
     imds.faults[operation] = itertools.repeat(reply(200, answer))
-    assert refused_then_right(imds).endswith(f": its answer is no {wanted}")
-
-
-@pytest.mark.parametrize("code", ["AssumeRoleUnauthorizedAccess", "", None, 1, ["Success"]], ids=repr)
-def test_instance_metadata_without_success(imds, code):
-    imds.issued["Code"] = code
-    assert refused_then_right(imds).endswith(f": its answer has the Code {code}, not Success")
+    assert ": its answer is empty or malformed" in refused_then_right(imds)
 
 
 def test_sts_error_text_is_made_fit(sts):
     """It comes from outside, and may be meant for a terminal."""
-    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"\x9b2J\n\u202e{'x' * 50000}")])
-    assert refused_then_right(sts).endswith(f": HTTP status 400, InvalidIdentityToken: 2J {'x' * 297}")
+    sts.faults["credentials"] = iter([sts_error(400, "InvalidIdentityToken", f"\x9b2J\n\u202e{'no ' * 20000}")])
+    message = refused_then_right(sts)
+    assert ": HTTP status 400, InvalidIdentityToken: 2J no no " in message
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize(
@@ -567,17 +541,15 @@ FORBIDDEN = {
         "http://127.1/",
         "http://0x7f.0.0.1/",
         "http://169.254.170.2.example.com/",
+    ],
+    "a URL that starts with http:// or https:// is wanted, without a user": [
         "http://169.254.170.2\\.example.com/",
         "http://example.com#@127.0.0.1/",
-    ],
-    "a URL without user name and password is wanted": [
         "http://127.0.0.1@example.com/",
         "http://example.com@127.0.0.1/",
         "http://name:secret@127.0.0.1/",
         "https://name:secret@127.0.0.1/",
         "https://@127.0.0.1/",
-    ],
-    "a URL that starts with http:// or https:// is wanted": [
         "ftp://127.0.0.1/",
         "file:///etc/passwd",
         "127.0.0.1/path",
@@ -622,7 +594,7 @@ def test_forbidden_metadata_endpoint(resolver, url):
 @pytest.mark.parametrize("uri", ["path", "@example.com/", ".example.com/", ":8080/", "/é", "/with space", "/\r\nX: x"])
 def test_forbidden_relative_uri(resolver, uri):
     message = refused(iamcacheauth.EnvironmentCredentials({RELATIVE_URI: uri}, timeout=LONG))
-    malformed = f"{RELATIVE_URI}: a URL that starts with http:// or https:// is wanted"
+    malformed = f"{RELATIVE_URI}: a URL that starts with http:// or https:// is wanted, without a user"
     cause = malformed if uri.startswith("/") else "a path that starts with a slash is wanted"
     assert message == f"container credentials ({RELATIVE_URI}): {cause}"
     assert resolver.asked == []
@@ -677,7 +649,8 @@ def test_no_tls_there():
     with Sts(plain=True) as sts:
         environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": sts.url.replace("http:", "https:")}
         message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG), sts.secrets)
-    assert re.fullmatch(re.escape(SOURCES[Sts]) + "TLS failed: [a-z ]+", message)  # which words is up to OpenSSL
+    place = environ["AWS_ENDPOINT_URL_STS"].partition("//")[2]
+    assert message.startswith(f"{SOURCES[Sts]}{place}: TLS failed: ")
     assert sts.requests == []
 
 

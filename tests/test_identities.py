@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections import UserDict
 
 import pytest
 from support.asking import LONG, failure, fields, refused, retrieve
@@ -227,6 +228,22 @@ def test_a_fetch_that_was_begun_for_the_old_configuration(asynchronous):
 
 def identity(token):
     return read(token)[1]["X-Amz-Security-Token"]
+
+
+class Changing(UserDict):
+    """An environment from which another thread takes a variable, after its name was seen."""
+
+    def __getitem__(self, name):
+        if name == "GONE":
+            raise KeyError(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        return default if name == "GONE" else super().get(name, default)
+
+
+def test_an_environment_that_changes_meanwhile(container):
+    assert fields(retrieve(Changing(container.environ, GONE="?"))) == container.issued
 
 
 def test_static_keys_come_and_go(container):

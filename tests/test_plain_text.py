@@ -93,7 +93,9 @@ def test_keys_of_the_environment(kind):
 
 @kinds
 def test_generators(kind):
-    auth = iamcacheauth.ElastiCacheAuth(kind("my-iam-user"), kind("my-cache"), region=kind("us-east-1"), credentials=TEMPORARY)
+    auth = iamcacheauth.ElastiCacheAuth(
+        kind("my-iam-user"), kind("my-cache"), region=kind("us-east-1"), credentials=TEMPORARY
+    )
     assert all(map(of_type_str, (auth.user, auth.name, auth.region, auth.service)))
     with clock_at(NOON):
         assert auth.token() == PLAIN
@@ -144,7 +146,7 @@ NAMES = """X-Amz-Date x-amz-date X-AMZ-DATE x-Amz-Signature X-Amz-Credential X-A
 def test_parameters_of_the_signature_are_presigns_own(name):
     """A second one would be signed by one reader and read by another."""
     for value in ("", "x", SESSION_TOKEN):
-        with pytest.raises(iamcacheauth.ConfigurationError, match="(?i)x-amz") as caught:
+        with pytest.raises(iamcacheauth.ConfigurationError, match=r"(?i)x-amz") as caught:
             iamcacheauth.presign(
                 TEMPORARY,
                 service="sts",

@@ -89,3 +89,9 @@ def test_errors():
     assert issubclass(iamcacheauth.CredentialsError, OSError)
     assert not issubclass(iamcacheauth.Error, (ValueError, OSError))
     assert str(iamcacheauth.CredentialsError("said once")) == "said once"
+
+
+def test_the_first_line_names_project_and_version():
+    """Which is what somebody sees who finds a copy."""
+    with open(iamcacheauth.__file__, encoding="utf-8") as file:
+        assert file.readline().startswith(f"# iamcacheauth {iamcacheauth.__version__}: ")

@@ -211,13 +211,15 @@ def test_an_attempt_that_would_begin_too_late_is_not_made(monkeypatch, container
 
 @pytest.mark.parametrize("kind", CALLERS)
 def test_a_source_that_says_nothing_is_named_in_time(container, kind):
-    """The source's own error, a little before the callers lose patience."""
+    """The source's own error, a little before the callers lose patience; a busy machine may be too slow for that."""
     container.faults["connection"] = itertools.repeat(silence)
-    outcomes, seconds = asked(kind, container.environ, SHORT)
-    assert seconds < SHORT * 1.25 + spare(kind)
-    for outcome in outcomes:
-        assert outcome.error.startswith(SOURCES[type(container)])
-        assert container.url.partition("//")[2] in outcome.error
+    for _ in range(3):
+        outcomes, seconds = asked(kind, container.environ, SHORT)
+        assert seconds < SHORT * 1.25 + spare(kind)
+        assert {outcome.error.startswith(SOURCES[type(container)]) for outcome in outcomes} == {True}
+        if all(container.url.partition("//")[2] in outcome.error for outcome in outcomes):
+            return
+    pytest.fail(outcomes[0].error)
 
 
 @pytest.mark.parametrize("server", ["sts", "imds"], indirect=True)

@@ -106,8 +106,9 @@ def test_the_environment_wins_over_the_generator(web_identity, process, resolver
     process({**web_identity, variable: "eu-central-1"})
     refused(iamcacheauth.ElastiCacheAuth("user", "cache", region="cn-north-1").token)
     assert {host for host, _ in resolver.asked} == {REGIONS["eu-central-1"]}
-    assert sts_asked(resolver, {**web_identity, variable: "eu-central-1"}, region="cn-north-1") == (
-        REGIONS["eu-central-1"]
+    assert (
+        sts_asked(resolver, {**web_identity, variable: "eu-central-1"}, region="cn-north-1")
+        == (REGIONS["eu-central-1"])
     )
 
 
@@ -126,7 +127,9 @@ def test_the_region_of_the_generator_whoever_asks(sts, web_identity, process, re
     assert {request.headers["Host"] for request in sts.requests} == {REGIONS["cn-north-1"]}
 
 
-@pytest.mark.parametrize("region", ["mars", "us-east-1a", "US-EAST-1", "us-east-1.example.com", "a@b", 1, "", b"us-east-1"])
+@pytest.mark.parametrize(
+    "region", ["mars", "us-east-1a", "US-EAST-1", "us-east-1.example.com", "a@b", 1, "", b"us-east-1"]
+)
 def test_a_region_that_is_none(region):
     with pytest.raises(iamcacheauth.ConfigurationError, match="region"):
         iamcacheauth.EnvironmentCredentials({}, region=region)
@@ -145,6 +148,9 @@ VARIANTS = [
     (DUAL, "us-east-1", "sts.us-east-1.api.aws"),
     (DUAL, "us-gov-west-1", "sts.us-gov-west-1.api.aws"),
     (DUAL, "cn-north-1", "sts.cn-north-1.api.amazonwebservices.com.cn"),
+    (DUAL, "us-iso-east-1", "sts.us-iso-east-1.api.aws.ic.gov"),
+    (DUAL, "us-isob-east-1", "sts.us-isob-east-1.api.aws.scloud"),
+    (DUAL, "eusc-de-east-1", "sts.eusc-de-east-1.api.amazonwebservices.eu"),
     ({**FIPS, **DUAL}, "us-east-1", "sts-fips.us-east-1.api.aws"),
     ({"AWS_USE_FIPS_ENDPOINT": " TRUE "}, "us-east-1", "sts-fips.us-east-1.amazonaws.com"),
     ({"AWS_USE_DUALSTACK_ENDPOINT": "True"}, "us-east-1", "sts.us-east-1.api.aws"),
@@ -256,7 +262,9 @@ def test_a_proxy_sees_nothing_but_tls(sts, proxy, behind_proxy):
     assert proxy.passed[:2] == b"\x16\x03"  # a handshake, to begin with
     for text in (sts.token, "AssumeRole", sts.issued["SecretAccessKey"]):
         assert text.encode() not in proxy.passed
-    assert not [header for request in proxy.requests for header in request.headers if header.lower().startswith("x-amz")]
+    assert not [
+        header for request in proxy.requests for header in request.headers if header.lower().startswith("x-amz")
+    ]
 
 
 def test_the_certificate_is_that_of_sts_and_not_the_proxys(sts, proxy, behind_proxy):
@@ -349,7 +357,10 @@ SLOW = {
     "silence": silence,
     "a slow status line": drip(b"HTTP/1.1 200 ", b"O"),
     "slow headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"),
-    "silence after its consent": lambda connection: (connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), silence(connection)),
+    "silence after its consent": lambda connection: (
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n"),
+        silence(connection),
+    ),
 }
 
 
@@ -376,7 +387,7 @@ def test_the_deadline_holds_for_a_proxy_too(sts, proxy, behind_proxy, answer):
 def test_a_proxy_that_is_not_there(behind_proxy, no_pauses):
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        place = "127.0.0.1:{}".format(bound.getsockname()[1])
+        place = f"127.0.0.1:{bound.getsockname()[1]}"
         message = failure({**behind_proxy, "HTTPS_PROXY": f"http://{place}"})
     assert place in message
     assert "refused" in message
@@ -388,13 +399,14 @@ def test_a_proxy_that_is_not_there(behind_proxy, no_pauses):
 
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}", " http://{} ", "HTTP://{}"])
 def test_how_a_proxy_may_be_written(sts, proxy, behind_proxy, form):
-    place = "127.0.0.1:{}".format(proxy.server_address[1])
+    place = f"127.0.0.1:{proxy.server_address[1]}"
     assert fields(retrieve({**behind_proxy, "HTTPS_PROXY": form.format(place)})) == sts.issued
     assert proxy.asked == [f"{NAME}:443"]
 
 
 @pytest.mark.parametrize(
-    "value", ["http://", "socks5://127.0.0.1:1080", "http://user:hunter2hunter2@:80", "http://127.0.0.1:port", "ftp://a", "a b"]
+    "value",
+    ["http://", "socks5://127.0.0.1:1080", "http://user:hunter2hunter2@:80", "http://127.0.0.1:port", "ftp://a", "a b"],
 )
 def test_a_proxy_that_is_malformed(sts, behind_proxy, resolver, value):
     message = failure({**behind_proxy, "HTTPS_PROXY": value}, secrets=["hunter2hunter2"])
@@ -456,6 +468,22 @@ def test_addresses_without_a_proxy(sts, proxy, value, bypassed):
     assert proxy.asked == ([] if bypassed else [f"127.0.0.1:{port}"])
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_address_of_ipv6_behind_a_proxy(proxy):
+    try:
+        sts = Sts(("::1", 0))
+    except OSError:
+        pytest.skip("needs IPv6")
+    with sts:
+        place = f"[::1]:{sts.server_address[1]}"
+        proxy.routes[place] = sts
+        environ = {**sts.environ, "AWS_ENDPOINT_URL_STS": f"https://{place}", "HTTPS_PROXY": proxy.url}
+        assert fields(retrieve(environ)) == sts.issued
+        assert proxy.asked == [place]
+        assert fields(retrieve({**environ, "NO_PROXY": "[::1]"})) == sts.issued
+        assert proxy.asked == [place]
+
+
 def test_other_proxies_are_not_for_sts(sts, proxy, behind_proxy, resolver):
     resolver.routes[NAME, 443] = sts
     del behind_proxy["HTTPS_PROXY"]
@@ -472,7 +500,9 @@ def test_a_proxy_is_not_for_plain_http(proxy):
 
 @pytest.mark.parametrize("server", ["container", "imds"], indirect=True)
 def test_metadata_has_no_proxy(server, proxy, process):
-    variables = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), proxy.url)
+    variables = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), proxy.url
+    )
     process(variables)
     assert fields(retrieve({**server.environ, **variables})) == server.issued
     assert proxy.requests == []
@@ -480,7 +510,9 @@ def test_metadata_has_no_proxy(server, proxy, process):
 
 def test_a_container_endpoint_with_tls_has_no_proxy(sts, container, proxy):
     container.tls = sts.tls
-    assert fields(retrieve({**container.environ, "AWS_CA_BUNDLE": CA_FILE, "HTTPS_PROXY": proxy.url})) == container.issued
+    assert (
+        fields(retrieve({**container.environ, "AWS_CA_BUNDLE": CA_FILE, "HTTPS_PROXY": proxy.url})) == container.issued
+    )
     assert proxy.requests == []
 
 

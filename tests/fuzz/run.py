@@ -171,16 +171,17 @@ def sources(data: bytes) -> None:
 
 
 def response(data: bytes) -> None:
-    """What a web server answers; an error repeats nothing of it."""
-    credentials = iamcacheauth.EnvironmentCredentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": HERE})
+    """What a web server answers that knows the authorization it was asked with."""
+    environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": HERE, AUTHORIZATION: SESSION_TOKEN}
     with servers(data, data, data):
-        for text in said(credentials):
-            require_silence(text, [as_text(data)])
+        for text in said(iamcacheauth.EnvironmentCredentials(environ)):
+            require_silence(text, [SESSION_TOKEN])
 
 
 def arguments(data: bytes) -> None:
-    """One text as the argument of all that takes text; an error repeats nothing of it but what a cache is called."""
+    """One text as the argument of all that takes text; an error repeats of it what a cache is called, or a host."""
     argument = as_text(data)
+    host = re.sub("^https?://|[/?#].*", "", argument, flags=re.IGNORECASE | re.DOTALL)
     request = {"service": "s", "region": "r", "host": "h", "params": [("a", "b")], "timestamp": "20260102T030405Z"}
 
     def token(service: type, user: str = "u", name: str = "n", region: str = "us-east-1") -> str:
@@ -205,7 +206,7 @@ def arguments(data: bytes) -> None:
     for call in calls:
         with servers(head(204)):
             for text in said(call):
-                require_silence(re.sub(GUESS, "", text), [argument])
+                require_silence(re.sub(GUESS, "", text), [argument], [host.rpartition("@")[2]])
     with servers():
         options = [*CHECK[: CHECK.index("--endpoint")], f"--endpoint={argument}"]
         _, _, stderr = printed(lambda: iamcacheauth.main(options), environ=SESSION)
@@ -259,6 +260,9 @@ def servers(*answers: bytes) -> Iterator[None]:
 
             def setsockopt(self, *_: object) -> None:
                 pass  # a pair has no options of TCP's
+
+            def do_handshake(self) -> None:
+                pass
 
             def version(self) -> str:
                 return "TLSv1.3"
@@ -333,7 +337,7 @@ SEEDS = {
     ],
     "response": [
         [JSON],
-        [IDENTITY],
+        [head(403) + f'{{"Code": "AccessDenied", "Message": "not with {SESSION_TOKEN}"}}'.encode()],
         [head(301, "Content-Length: 2", "Location: /") + b"{}"],
         [b"HTTP/1.1 100 Continue\r\n\r\n" + head(200, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n"],
     ],

@@ -54,7 +54,7 @@ async def once_more(operate):
 
 
 async def steady_traffic_survives_cuts(gate, operate):
-    """No operation fails while hours pass, some of which end connections: returns how many operations there were."""
+    """No operation fails while the hours pass, some of which end connections; returns how many there were."""
     operations = 0
     for _ in range(5 * gate.lifetime):
         await asyncio.gather(asyncio.to_thread(gate.pass_hours), *[operate() for _ in range(8)])

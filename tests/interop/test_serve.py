@@ -75,6 +75,9 @@ def test_enter_cuts_all_connections():
 
 
 def test_another_name_in_its_certificate():
-    refused = pytest.raises(redis.ConnectionError, match="certificate")
-    with served("--other-name") as (_, lines), client(lines) as cache, refused:
+    with (
+        served("--other-name") as (_, lines),
+        client(lines) as cache,
+        pytest.raises(redis.ConnectionError, match="certificate"),
+    ):
         cache.ping()

@@ -19,7 +19,7 @@ SOURCES: dict[type[Server], str] = {
 OPERATIONS = [(Sts, "credentials"), (Container, "credentials")]
 OPERATIONS += [(Imds, operation) for operation in ("token", "role", "credentials")]
 LONG = 20.0  # seconds; a timeout that is not used up
-SHORT = 0.5  # seconds; one that is
+SHORT = 0.8  # seconds; one that is, of which a tenth is left between the end of a source and that of its callers
 PIECE = 8  # characters of a secret that tell enough of it
 
 

@@ -1,7 +1,7 @@
 """The ways in which a process asks a source for credentials, each as a function from a generator to what came of it.
 
-    for outcome in CALLERS["64 threads"](auth):
-        outcome.token or outcome.error
+for outcome in CALLERS["64 threads"](auth):
+    outcome.token or outcome.error
 """
 
 from __future__ import annotations

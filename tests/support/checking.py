@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import textwrap
 import time
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -20,6 +21,20 @@ SESSION = {
 }
 
 
+STS = "STS at 127.0.0.1 (AWS_ENDPOINT_URL_STS)"
+USER = (
+    "User my-iam-user is not in the cache's user group, is not of type iam, is off, or has a user name that differs"
+    " from its id. See: aws elasticache describe-users --user-id my-iam-user"
+)
+ACCOUNT = (
+    "The cache is in another account than 123456789012, this identity's, and only roles of that account can log in:"
+    " assume one (--role-arn; AssumedRole in Python). The policy then needs its account, and belongs to it."
+)
+ALIAS = "The endpoint is an alias, so it does not show whether name, region and --serverless are right."
+CONDITION = "A policy's condition, a permissions boundary or a service control policy forbids it."
+ENGINE = "The engine is older than Valkey 7.2 or Redis OSS 7.0, the first to know IAM."
+
+
 def comparable(output: str) -> str:
     """An output with what differs from run to run replaced, after a look at what must hold for every one."""
     secrets = (
@@ -32,8 +47,54 @@ def comparable(output: str) -> str:
         raise AssertionError(f"a line of more than 100 characters in:\n{output}")
     output = re.sub(r" +\d+\.\d ms  ", lambda found: "0.1 ms  ".rjust(len(found[0])), output)
     output = re.sub(r"TLS failed: [a-z0-9 ]+", "TLS failed: …", output)  # depends on OpenSSL's version
+    output = re.sub(r"(it\s+says\s+)\S{20}\)", r"\g<1>2026-01-02T12:00:00Z)", output)
     output = output.replace("::1, 127.0.0.1 port", "127.0.0.1 port")  # localhost, where it has two addresses
     return re.sub(r"port \d+", "port 6379", output)
+
+
+def listed(heading: str, *texts: str) -> str:
+    """How a command shows one text, or several under a heading."""
+    if len(texts) == 1:
+        return textwrap.fill(texts[0], 96, break_on_hyphens=False)
+    numbered = (
+        textwrap.fill(f"{number}. {text}", 96, subsequent_indent="   ", break_on_hyphens=False)
+        for number, text in enumerate(texts, 1)
+    )
+    return "\n".join([heading, *numbered])
+
+
+def row(step: str, outcome: str, seen: str) -> str:
+    """What a step of check prints."""
+    start = f"{step:<12}{outcome:<8}    0.1 ms  "
+    return (
+        textwrap.fill(
+            seen, 96, initial_indent=start, subsequent_indent=" " * 32, break_long_words=False, break_on_hyphens=False
+        )
+        + "\n"
+    )
+
+
+def caused(*causes: str) -> str:
+    return f"\n{listed('What may have caused this, the most likely first:', *causes)}\n"
+
+
+def policy(cache: str, user: str, action: str = "elasticache:Connect") -> str:
+    """The policy to paste."""
+    return f"""
+{{
+  "Version": "2012-10-17",
+  "Statement": [
+    {{
+      "Effect": "Allow",
+      "Action": "{action}",
+      "Resource": [
+        "{cache}",
+        "{user}"
+      ]
+    }}
+  ]
+}}
+"""
 
 
 class CallerIdentity(Server):

@@ -48,7 +48,7 @@ class Proxy(Server):
 
     def _tunnel(self, server: Server) -> Answer:
         def answer(client: socket.socket) -> None:
-            with socket.create_connection(server.server_address, PATIENCE) as far:
+            with socket.create_connection(server.server_address[:2], PATIENCE) as far:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 other = {client: far, far: client}
                 while True:

@@ -116,4 +116,3 @@ class RoleSts(Sts):
     def _session(self, params: dict[str, str]) -> Answer:
         self.assumed.append(params)
         return issued_by("AssumeRole", self.issued)
-

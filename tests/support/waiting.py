@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, Callable
 
 from support.subject import iamcacheauth
@@ -106,19 +106,18 @@ def at_line(
     number: int,
     action: Callable[[], object],
     *,
-    of: str | CodeType = iamcacheauth.__file__,
     in_new_threads: bool = False,
 ) -> Iterator[list[int]]:
-    """Do something before the number-th line: what another thread or a signal may do there.
+    """Do something before the number-th line in the module: what another thread or a signal may do there.
 
-    of: the file or the code whose lines count, the module if not given. in_new_threads: in those that are started
-    meanwhile instead of in this one. Yields a list that is empty as long as it has not happened.
+    in_new_threads: in those that are started meanwhile instead of in this one.
+    Yields a list that is empty as long as it has not happened.
     """
     lines = itertools.count()
     happened: list[int] = []
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if of not in (frame.f_code, frame.f_code.co_filename):
+        if frame.f_code.co_filename != iamcacheauth.__file__:
             return None
         if event == "line" and next(lines) == number:
             happened.append(frame.f_lineno)
@@ -137,13 +136,13 @@ def at_line(
             sys.settrace(before)
 
 
-def interruption_at(number: int, *, of: str | CodeType = iamcacheauth.__file__) -> AbstractContextManager[list[int]]:
-    """KeyboardInterrupt before this thread's number-th line, as if from a signal handler."""
+def interruption_at(number: int) -> AbstractContextManager[list[int]]:
+    """KeyboardInterrupt before this thread's number-th line in the module, as if from a signal handler."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    return at_line(number, interrupt, of=of)
+    return at_line(number, interrupt)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
