@@ -5,6 +5,7 @@ import asyncio
 import anyio
 import behaviour
 import coredis
+import gate as gates
 import pytest
 
 
@@ -50,6 +51,17 @@ def test_a_subscription_survives_cuts(gate, redis, with_cache):
             receive = lambda: subscription.get_message(timeout=0.1)
             publish = lambda text: redis.run("PUBLISH", "news", text)
             await behaviour.a_subscription_survives_cuts(gate, publish, receive)
+
+    with_cache(scenario)
+
+
+def test_a_login_while_iam_is_overloaded_is_tried_once_and_the_next_command_tries_again(gate, with_cache):
+    async def scenario(_, operate):
+        gate.refuse_next(1, gates.UNAVAILABLE)
+        await asyncio.to_thread(gate.cut_all)
+        with pytest.raises(coredis.exceptions.ResponseError, match="service is not available"):
+            await operate()
+        await operate()
 
     with_cache(scenario)
 
