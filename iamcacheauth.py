@@ -1243,10 +1243,7 @@ def _plain(text: str) -> str:
 # Where EnvironmentCredentials finds what the environment promises, and AssumedRole. The protocols are described in
 # https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 
-_STATIC_KEYS = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-    *("AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION"),  # the first is the session token's old name
-)
+_STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION")
 _IDENTITY = (  # all that decides whose credentials are fetched
     *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
     *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
@@ -1321,10 +1318,9 @@ class EnvironmentCredentials(RefreshingCredentials):
 
     def _at_hand(self, now: float) -> StaticCredentials | None:
         get, session = self._environ.get, self._session
-        token = get("AWS_SESSION_TOKEN")
-        # The old name only where it counts: asking for a variable that is not set costs a tenth of a token.
-        old = None if token and token.strip() else get("AWS_SECURITY_TOKEN")
-        values = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), token, old, get("AWS_CREDENTIAL_EXPIRATION"))
+        values = tuple(map(get, _STATIC_KEYS))
+        if not values[2]:
+            values += (get("AWS_SECURITY_TOKEN"),)  # the session token's old name
         known, credentials = session.static
         if values != known:
             credentials = _static_keys(values)
@@ -1440,7 +1436,7 @@ def _retrieved_from(source: str, retrieve: _Retrieve, environ: _Settings, timeou
 
 def _static_keys(values: tuple[Any, ...]) -> StaticCredentials | None:
     """The credentials in the variables of _STATIC_KEYS, which have these values; None if there are none."""
-    found = _settings(dict(zip(_STATIC_KEYS, values)))
+    found = _settings(dict(zip((*_STATIC_KEYS, "AWS_SECURITY_TOKEN"), values)))
     missing = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - found.keys()
     if len(missing) == 2:
         return None
@@ -1707,8 +1703,8 @@ def _answer(
     attempts: how often to ask, as long as failures are temporary; the pause before the next
     is random, so that a fleet does not ask again all at once, and doubles. seconds: the limit
     of one attempt; None for an even share of what is left. secrets: what was sent and no
-    error may repeat. hints: what to add to an error in which the expression before it is found;
-    unanswered: what to add where there was no answer.
+    error may repeat. hints: what to add to an error in which a regular expression is found, by
+    that expression. unanswered: what to add where there was no answer.
     """
     import re
     from urllib.parse import urlsplit
