@@ -18,7 +18,7 @@ from support.roles import FAR_ROLE, RoleSts
 from support.subject import iamcacheauth
 
 pytest_plugins = ["support.source_fixtures"]
-pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_proxies")
+pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_proxies", "no_pauses")
 
 STS_SOURCE = SOURCES[Sts]
 
@@ -50,7 +50,7 @@ def process(monkeypatch):
 def sts_asked(resolver, environ, **options):
     """The host that a chain looks for, which this machine does not know."""
     resolver.asked.clear()
-    message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=SHORT, **options))
+    message = refused(iamcacheauth.EnvironmentCredentials(environ, timeout=LONG, **options))
     (asked,) = set(resolver.asked)
     assert asked[1] == 443
     assert f"{asked[0]}: " in message
