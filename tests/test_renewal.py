@@ -16,7 +16,7 @@ import traceback
 
 import pytest
 from support.examples import NOON, TEMPORARY
-from support.loopback import silence
+from support.loopback import Sts, silence
 from support.subject import iamcacheauth
 from support.waiting import PATIENCE, Caller, Fetch, at_line, interruption_at, wait_until
 
@@ -867,19 +867,18 @@ for delay in range(10):
     for name in [name for name in sys.modules if name.partition(".")[0] in ("http", "email", "ssl", "xml", "json")]:
         del sys.modules[name]  # as if nothing had been fetched yet
     auth = iamcacheauth.MemoryDBAuth(
-        "user", "cluster", region="us-east-1", credentials=iamcacheauth.EnvironmentCredentials(environ, timeout=30)
+        "user", "cluster", region="us-east-1", credentials=iamcacheauth.EnvironmentCredentials(environ, timeout=5)
     )
     thread = threading.Thread(target=auth.token)
     thread.start()
     time.sleep(delay * 0.002)
     child = os.fork()
     if not child:
-        signal.alarm(10)  # ends a child that hangs
+        signal.alarm(30)  # ends a child that hangs
         try:
             status = 0 if auth.token() else 1
-        except BaseException as error:
-            print(error, file=sys.stderr)
-            status = 2
+        except iamcacheauth.CredentialsError as error:
+            status = 2 if "no credentials within 5 s" in str(error) else 3
         os._exit(status)
     statuses.append(os.waitpid(child, 0)[1])
     thread.join()
@@ -909,8 +908,13 @@ def test_children_forked_during_a_renewal(lifetimes):
 
 @needs_fork
 def test_children_forked_during_the_first_fetch(server):
-    """A child finds the import locked for ever that another thread of its parent's was in the middle of."""
-    assert run(FORK_DURING_THE_FIRST_FETCH, repr(server.environ)) == f"{[0] * 10}\n"
+    """A child finds the import locked for ever that another thread of its parent's was in the middle of.
+
+    OpenSSL's own locks it may find like that as well: then its callers wait for no longer than their timeout.
+    """
+    late = [2 << 8] if isinstance(server, Sts) else []
+    statuses = eval(run(FORK_DURING_THE_FIRST_FETCH, repr(server.environ)))
+    assert 0 in statuses and set(statuses) <= {0, *late}, statuses
 
 
 @pytest.mark.parametrize("fault", [None, silence], ids=["success", "failure"])
