@@ -554,7 +554,10 @@ def _running_loop() -> AbstractEventLoop:
 
 def _random() -> float:
     """From 0 to 1. The module random would take as long to import as this whole file."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32
+    try:
+        return int.from_bytes(os.urandom(4), "big") / 2**32
+    except OSError:  # where it is a file, there may be none, or no descriptors left
+        return time.perf_counter_ns() % 1_000_000 / 1_000_000
 
 
 # --- token generators ---
@@ -1943,7 +1946,9 @@ def _reason(error: OSError) -> str:
         return f"the certificate is not trusted: {untrusted}"
     if tls_reason:
         return f"TLS failed: {tls_reason.lower().replace('_', ' ')}"
-    return error.strerror or f"the connection failed ({kind})"
+    if error.errno:
+        return error.strerror or os.strerror(error.errno)  # PyPy leaves some out
+    return f"the connection failed ({kind})"
 
 
 # --- commands: from here on the file may be cut off ---
