@@ -191,10 +191,9 @@ async def flask_session(names):
     names.app.config.update(names.made)
     names.Session(names.app)
     names.app.route("/")(lambda: str(flask.session.setdefault("key", "value")))
-    client = names.app.test_client()
 
     async def operate():
-        response = client.get("/")
+        response = names.app.test_client().get("/")  # a session of its own, with a random key
         assert (response.status_code, response.text) == (200, "value")
 
     yield operate
@@ -357,7 +356,7 @@ def test_several_shards_as_the_table_says(three_shards, framework):
 
 def works_or_not(framework, gate, column, works):
     async def scenario(operate):
-        for _ in range(2):
+        for _ in range(2 if works else 20):  # some keys are random, and may happen to be where the client looks
             await operate()
 
     with contextlib.nullcontext() if works else pytest.raises(Exception):  # each has one of its own
