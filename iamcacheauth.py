@@ -556,7 +556,7 @@ def _random() -> float:
     """From 0 to 1. The module random would take as long to import as this whole file."""
     try:
         return int.from_bytes(os.urandom(4), "big") / 2**32
-    except OSError:  # where it is a file, there may be none, or no descriptors left
+    except (OSError, NotImplementedError):  # where it is a file, there may be none, or no descriptors left
         return time.perf_counter_ns() % 1_000_000 / 1_000_000
 
 

@@ -13,6 +13,10 @@ import pytest
 
 from bench import run as bench
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "posix_spawn"), reason="processes are measured by posix_spawn and wait4"
+)
+
 ROWS = [
     "cold start, bytecode cached, processor time",
     "cold start, bytecode cached, wall time",
