@@ -72,8 +72,8 @@ def pauses_skipped():
     with pytest.MonkeyPatch.context() as patch:
         ahead = [0.0]
         monotonic = time.monotonic
-        patch.setattr(time, "sleep", lambda seconds: ahead.append(ahead.pop() + seconds))
-        patch.setattr(time, "monotonic", lambda: monotonic() + ahead[-1])
+        patch.setattr(time, "sleep", lambda seconds: ahead.__setitem__(0, ahead[0] + seconds))
+        patch.setattr(time, "monotonic", lambda: monotonic() + ahead[0])
         yield ahead
 
 
