@@ -768,8 +768,8 @@ def test_an_interruption_after_the_thread_began_does_not_begin_another_fetch(pro
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(threading.Thread, "start", start_and_be_interrupted)
         ask(provider)
+    others = [Caller(lambda: ask(provider)) for _ in range(3)]  # who begin one if the thread was not fast enough to
     assert fetch.begun.wait(PATIENCE)
-    others = [Caller(lambda: ask(provider)) for _ in range(3)]
     wait_until(lambda: any(caller.is_waiting() for caller in others) or ask is token_async)
     fetch.may_end.set()
     for caller in others:
