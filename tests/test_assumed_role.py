@@ -513,3 +513,10 @@ def test_its_repr_holds_no_secret(sts):
     provider()
     for secret in sts.secrets | {"of-the-role"}:
         assert secret not in repr(provider)
+
+
+def test_sts_at_a_url_with_a_path(monkeypatch):
+    """Which the signature of a presigned request does not cover here."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1/sts")
+    with pytest.raises(iamcacheauth.CredentialsError, match=r"AWS_ENDPOINT_URL_STS, .*without a path"):
+        role()()

@@ -777,6 +777,55 @@ def test_an_interruption_after_the_thread_began_does_not_begin_another_fetch(pro
     assert (fetch.calls, hooked) == (1, [])
 
 
+def test_who_registers_second_waits_for_the_first(provider, fetch, monkeypatch):
+    """Between looking for a renewal under way and registering one's own, another caller begins one."""
+    fetch.hold()
+    monotonic, first = time.monotonic, []
+
+    def let_another_in():
+        monkeypatch.setattr(time, "monotonic", monotonic)
+        first.append(Caller(provider))
+        assert fetch.begun.wait(PATIENCE)
+        fetch.may_end.set()
+        return monotonic()
+
+    monkeypatch.setattr(time, "monotonic", let_another_in)  # which every renewal reads when it is made
+    assert number(provider()) == number(first[0].result()) == 1
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["absent", "due"])
+def test_a_start_that_fails_though_the_thread_began_does_not_begin_another_fetch(
+    provider, fetch, clock, background, monkeypatch, due
+):
+    """As when a signal handler raises in the middle of Thread.start()."""
+    if due:
+        provider()
+        background.end()
+        clock.now += HOUR - 899
+    start = threading.Thread.start
+
+    def start_and_fail(thread):
+        fetch.begun.clear()
+        start(thread)
+        assert fetch.begun.wait(PATIENCE)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_and_fail)
+        assert number(provider()) == 1
+    background.end()
+    assert number(provider()) == fetch.calls == (2 if due else 1)
+
+
+@pytest.mark.parametrize("failure", [OSError, NotImplementedError])
+def test_without_a_source_of_randomness(provider, monkeypatch, failure):
+    def refuse(_):
+        raise failure
+
+    monkeypatch.setattr(os, "urandom", refuse)
+    assert number(provider()) == 1
+
+
 @either_way
 def test_without_a_thread_to_be_had_the_caller_fetches(provider, fetch, clock, background, monkeypatch, ask):
     def refuse(_):

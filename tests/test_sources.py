@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -540,3 +541,9 @@ def test_link_local_addresses():
 @pytest.mark.commands
 def test_link_local_addresses_on_the_command_line():
     run_pytest_in_namespace(LINK_LOCAL, "commands")
+
+
+def test_a_missing_module_that_this_source_does_without(monkeypatch, container):
+    """Such as what only proxies take."""
+    monkeypatch.setitem(sys.modules, "base64", None)
+    assert iamcacheauth.EnvironmentCredentials(container.environ)().access_key
