@@ -1768,8 +1768,10 @@ def _safe(text: str, secrets: str = "") -> str:
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
     secrets = f"{secrets} {unquote(secrets)}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
-    # a key of AWS's, its id, how web tokens and session tokens begin
-    like_keys = r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}"
+    # a key of AWS's, its id, how web tokens and session tokens begin, and what stands before them
+    like_keys = (
+        r"[A-Za-z0-9/+=%\\]{40}|A[KS]IA[A-Z0-9]{12}|(eyJ|AQ|IQo|Fwo)[\w/+=-]{16}|[\x22<]\w*(AccessKey|Token)[\x22>]"
+    )
     ends += [key.start() for key in re.finditer(like_keys, text)]
     end = min(ends, default=300)
     return f"{text[:end]}…" if end < 300 else text[:300]
@@ -1779,7 +1781,6 @@ def _exchange(
     request: _Request, environ: _Settings, deadline: float, unanswered: str = "", *, through_proxy: bool = False
 ) -> tuple[int, HTTPMessage, bytes]:
     """One exchange: the response's status, headers and body."""
-    from contextlib import ExitStack
     from http.client import HTTPException
     from urllib.parse import urlsplit
 
@@ -1792,16 +1793,15 @@ def _exchange(
     proxy = _proxy_for(place, environ) if secure and through_proxy else None
     via = f"through the proxy {proxy[0]}:{proxy[1]}: " if proxy else ""
     try:
-        with ExitStack() as stack:
-            address = proxy[:2] if proxy else (host, port)
-            connection = stack.enter_context(_connect(_resolved(*address), deadline))
+        connection = _connect(_resolved(*(proxy[:2] if proxy else (host, port))), deadline)
+        try:
             if proxy:  # https://www.rfc-editor.org/rfc/rfc9110#name-connect
                 with _response(connection, deadline, "CONNECT", place, {"Host": place, **proxy[2]}) as response:
                     if response.status != 200:
                         raise _refusal(response.status, b"", "")
             if context:
                 connection.settimeout(_left(deadline))
-                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
+                connection = context.wrap_socket(connection, server_hostname=host)
             target = url.partition(parts.netloc)[2] or "/"
             headers = {"Host": parts.netloc, **headers, "Connection": "close"}
             with _response(connection, deadline, method, target, headers, body) as response:
@@ -1811,6 +1811,8 @@ def _exchange(
                 if response.length:
                     raise _TemporaryError("the connection was closed in the middle of its answer")
                 return response.status, response.headers, content
+        finally:
+            connection.close()
     except CredentialsError as error:
         raise type(error)(f"{via}{error}") from error.__cause__
     except OSError as error:

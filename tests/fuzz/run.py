@@ -164,10 +164,15 @@ def sources(data: bytes) -> None:
         environ = {name: file.name if value == "FILE" else value for name, value in as_environ(variables).items()}
         for text in said(iamcacheauth.EnvironmentCredentials(environ)):
             require("asking for them raised" not in text, f"not foreseen: {text}")
-            endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")
-            require_silence(text, [as_text(content).strip(), environ.get(AUTHORIZATION, "")], [endpoint])
+            # The host that is asked is named.
+            hosts = [text for name, text in environ.items() if re.search("ENDPOINT|REGION|_URI$", name)]
+            web_identity = environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+            container = any(name.startswith("AWS_CONTAINER_CREDENTIALS_") for name in environ)
+            read_file = web_identity or (container and environ.get(f"{AUTHORIZATION}_FILE"))
+            known = as_text(content).strip() if read_file == file.name else ""  # what nobody read, nobody knows
+            require_silence(text, [known, environ.get(AUTHORIZATION, "")], hosts)
             keys = [key for *_, key in issued.findall(theirs)]
-            require_silence(text, keys, [issued.sub("", theirs), endpoint])
+            require_silence(text, keys, [issued.sub("", theirs), *hosts])
 
 
 def response(data: bytes) -> None:
@@ -202,6 +207,8 @@ def arguments(data: bytes) -> None:
         partial(iamcacheauth.StaticCredentials, argument, argument, argument),
         partial(iamcacheauth.StaticCredentials, "k", "s", expiration=argument),
         *map(iamcacheauth.EnvironmentCredentials, environments),
+        partial(iamcacheauth.AssumedRole, argument, credentials=TEMPORARY),
+        *(partial(iamcacheauth.AssumedRole, ROLE_ARN, **{name: argument}) for name in ("session_name", "external_id")),
     ]
     for call in calls:
         with servers(head(204)):
