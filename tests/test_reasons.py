@@ -539,3 +539,12 @@ def test_settings_that_hold_a_secret_are_not_repeated(resolver):
         message = refused(provider, [NOT_OURS, RECEIVED])
         assert variable in message
     assert resolver.asked == []
+
+
+@pytest.mark.parametrize("field", ['"SecretAccessKey": "', '"Token":"', "<SessionToken>"])
+def test_what_stands_behind_a_keys_name_is_not_repeated(container, field):
+    """However short or mangled, in text that is neither JSON nor XML as a whole."""
+    container.faults["credentials"] = itertools.repeat(reply(403, f"oops, {field}Kq3vYt8-Wm1Zd6R"))
+    message = failure(container.environ)
+    assert "oops, …" in message
+    assert "Kq3vYt8" not in message
