@@ -50,13 +50,6 @@ pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_pauses")
 RELATIVE_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 
 
-@pytest.fixture(params=OPERATIONS, ids=lambda param: f"{param[0].__name__} {param[1]}")
-def operation(request):
-    kind, operation = request.param
-    with kind() as server:
-        yield server, operation
-
-
 @pytest.fixture
 def no_pauses(monkeypatch):
     """Those between two attempts are test_sources.py's business."""

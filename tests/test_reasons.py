@@ -28,13 +28,6 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(iamcacheauth.time, "sleep", lambda seconds: None)
 
 
-@pytest.fixture(params=OPERATIONS, ids=lambda param: f"{param[0].__name__} {param[1]}")
-def operation(request):
-    kind, operation = request.param
-    with kind() as server:
-        yield server, operation
-
-
 # --- the server's own reason ---
 
 NO_ASSOCIATION = (

@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from support.asking import LONG, OPERATIONS, SHORT, SOURCES, failure, fields, refused, retrieve
+from support.asking import LONG, SHORT, SOURCES, failure, fields, refused, retrieve
 from support.callers import CALLERS
 from support.examples import TEMPORARY, read
 from support.loopback import Imds, Sts, head, iso8601, late, raw, reply, silence, sts_error
@@ -20,13 +20,6 @@ pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
 ATTEMPTS = 3
 THREE_ATTEMPTS = {"AWS_METADATA_SERVICE_NUM_ATTEMPTS": str(ATTEMPTS)}
 REQUESTS = {Sts: 1, Imds: 3}  # of a retrieval in which nothing fails
-
-
-@pytest.fixture(params=OPERATIONS, ids=lambda param: f"{param[0].__name__} {param[1]}")
-def operation(request):
-    kind, operation = request.param
-    with kind() as server:
-        yield server, operation
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.asking import OPERATIONS
 from support.examples import NOON
 from support.loopback import Container, Imds, Server, Sts
 from support.waiting import PATIENCE, Background, Fetch
@@ -111,3 +112,11 @@ def sts() -> Iterator[Sts]:
 @pytest.fixture(params=["sts", "container", "imds"])
 def server(request: pytest.FixtureRequest) -> Server:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=OPERATIONS, ids=lambda param: f"{param[0].__name__} {param[1]}")
+def operation(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str]]:
+    """A server of each kind, and one of the operations that a retrieval from it takes."""
+    kind, operation = request.param
+    with kind() as server:
+        yield server, operation
