@@ -125,14 +125,14 @@ class Cache(Server):
         self.faults["connection"] = iter([talk])
 
     def replies(self, *replies, certificate="server.pem"):
-        """Answer commands over TLS, and stay until the client leaves."""
+        """Answer commands over TLS, and hang up at the one after the last."""
 
         def talk(connection):
             with connection.makefile("rb") as commands:
                 for answer in replies:
                     self.commands.append(read_command(commands))
                     connection.sendall(answer)
-                commands.read()
+                commands.readline()
 
         self.tls(talk, certificate)
 

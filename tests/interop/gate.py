@@ -54,7 +54,7 @@ UNAVAILABLE = "ERR service is not available"
 THROTTLED = "ERR Exceeded limit of IAM Authentication requests"
 LOOPBACK = "127.0.0.1"
 LINE_LIMIT = 2**24
-PATIENCE = 30  # seconds that a test waits for what must happen; reached only by a test that fails
+PATIENCE = 120  # seconds that a test waits for what must happen; reached only by a test that fails
 
 
 class Refused(Exception):
@@ -253,6 +253,7 @@ class Gate:
         self.logins: list[Login] = []
         self.refusals: list[str] = []
         self.cuts = 0
+        self.cuts_in_use = 0  # of connections that had brought a command in the last hour
         self._to_refuse = 0
         self._answer = WRONGPASS
 
@@ -398,9 +399,10 @@ class Gate:
         _require(not in_multi, "inside MULTI")
         self.cache.check(user, token, time.time() + self.clock_offset)
 
-    def count_cut(self) -> None:
+    def count_cut(self, in_use: bool) -> None:
         with self._changes():
             self.cuts += 1
+            self.cuts_in_use += in_use
             self._report("cut")
 
 
@@ -416,6 +418,7 @@ class _Connection:
         self._refusal = f"refused-{secrets.token_hex(8)}".encode()
         self._answers: list[str] = []  # to logins that were refused and whose turn among the replies is to come
         self._in_multi = False
+        self._last_used = gate.hours
 
     async def serve(
         self, commands: asyncio.StreamReader, replies: asyncio.StreamReader, redis: asyncio.StreamWriter
@@ -424,7 +427,9 @@ class _Connection:
         self._tasks = (asyncio.current_task(), passing_replies)  # asyncio alone would let them be collected
         try:
             while True:
-                redis.write(_encoded(self._passed_on(await _read_command(commands))))
+                command = await _read_command(commands)
+                self._last_used = self._gate.hours
+                redis.write(_encoded(self._passed_on(command)))
                 await redis.drain()
         finally:
             redis.close()
@@ -433,7 +438,7 @@ class _Connection:
     def cut(self) -> None:
         if not self._writer.transport.is_closing():
             self._writer.transport.abort()
-            self._gate.count_cut()
+            self._gate.count_cut(in_use=self._last_used >= self._gate.hours - 1)
 
     async def _pass_replies(self, replies: asyncio.StreamReader) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from support.subject import iamcacheauth
 
-PATIENCE = 30  # seconds; only a test that fails waits so long
+PATIENCE = 120  # seconds; only a test that fails waits so long
 
 
 class Caller(threading.Thread):
