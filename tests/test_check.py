@@ -690,6 +690,20 @@ def test_no_tls(cache, check, answer, seen):
     assert check(cache, *patience_until(seen)) == expected
 
 
+def test_a_failure_of_tls_that_python_has_no_name_for(cache, check, monkeypatch):
+    """Where OpenSSL is newer than Python, whose error has the attribute, but nothing in it."""
+
+    def fail(*_, **__):
+        error = ssl.SSLError(1, "[SSL] record layer failure")
+        error.reason = None
+        raise error
+
+    cache.faults["connection"] = itertools.repeat(silence)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", fail)
+    expected = f"{CONNECTED}tls         FAILED      0.1 ms  no TLS here: TLS failed: …\n{NOT_A_CACHE}"
+    assert check(cache, "--timeout", "3") == expected
+
+
 PROXY = (
     "A proxy or tunnel there (stunnel, a sidecar) speaks TLS with the cache itself: clients log in through it without"
     " TLS, and check takes the cache's own endpoint."
