@@ -5,6 +5,7 @@ Outside of one, on a machine of AWS's, something real may answer there.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,8 @@ def run_pytest_in_namespace(file: Path, marked: str = "") -> None:
     marked: which of them, as pytest's option -m takes it.
     """
     command = [*_entry(), sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # which may name files
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     if done.returncode or "skipped" in done.stdout:
         pytest.fail(done.stdout + done.stderr, pytrace=False)
 
