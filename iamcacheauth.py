@@ -340,11 +340,13 @@ class RefreshingCredentials:
         process = os.getpid()
         before = session.renewals.get(process)
         if before is not None and not before.is_given_up(self._timeout):
-            if before.thread == threading.get_ident() and not in_background:
+            if in_background:
+                return before
+            if before.thread == threading.get_ident():
                 raise CredentialsError(
                     f"{self._source()}: asked for in the thread that fetches them, by fetch itself or a signal handler"
                 )
-            before.joined = before.joined or not in_background
+            before.joined = True
             return before
         if before is not None:
             session.take_off(before)
@@ -404,6 +406,7 @@ class RefreshingCredentials:
 
     def _end(self, session: _Session, renewal: _Renewal, outcome: StaticCredentials | _Failure) -> None:
         session.take_off(renewal)
+        renewal.is_over = True
         renewal.future.set_result(outcome)
 
 
@@ -446,10 +449,10 @@ class _Renewal:
         self.future.set_running_or_notify_cancel()  # or a waiter that is cancelled would cancel it for all
         self.began = time.monotonic()
         self.joined = False  # since it began
+        self.is_over = False  # what future.done() would say with a lock, for which the callers of a due renewal queue
         self.thread = 0
         self._unclaimed = [self]
-        hanging = [*before._hanging, before] if before else []
-        self._hanging: list[_Renewal] = [renewal for renewal in hanging if not renewal.future.done()]
+        self._hanging: list[_Renewal] = before.still_hanging() if before else []
 
     def is_claimed_now(self) -> bool:
         """Whether the caller is the first to claim it, and so the one who works on it."""
@@ -460,8 +463,11 @@ class _Renewal:
 
     def is_given_up(self, timeout: float) -> bool:
         """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
-        hanging = [renewal for renewal in self._hanging if not renewal.future.done()]
-        return self.future.done() or (time.monotonic() - self.began > 10 * timeout and len(hanging) < 3)
+        return self.is_over or (time.monotonic() - self.began > 10 * timeout and len(self.still_hanging()) <= 3)
+
+    def still_hanging(self) -> list[_Renewal]:
+        """This renewal and those that were given up before it, but for those that returned after all."""
+        return [renewal for renewal in (*self._hanging, self) if not renewal.is_over]
 
 
 class _Given:
