@@ -156,8 +156,8 @@ def check(data: bytes) -> None:
 def sources(data: bytes) -> None:
     """Variables, the content of a file that they name as FILE, and what servers answer that hand out credentials."""
     variables, content, *answers = [*data.split(PARTS), b""] if PARTS in data else [data, b""]
-    issued = re.compile(r"""(?<=["<])(SecretAccessKey|Token|SessionToken)("\s*:\s*"|>)([^"<]*)""")
-    theirs = as_text(b"".join(answers))
+    issued = re.compile(r"""(?<=["<])(SecretAccessKey|Token|SessionToken)("\s*:\s*"|>)([!#-;=-~]*)""")
+    theirs = as_text(b"\n".join(answers))
     with tempfile.NamedTemporaryFile() as file, servers(*answers):
         file.write(content)
         file.flush()
