@@ -748,6 +748,17 @@ _ENDPOINT_WORDS = {
     "SHARD": "[0-9]{4}",
     "MEMBER": "[0-9]{3}",
 }
+_PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
+    # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    ("cn-", "aws-cn", "amazonaws.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("", "aws", "amazonaws.com"),
+)
 # ElastiCache's codes of the regions: the words' first letters and the number, as in usgw1 and apse2, but for these.
 _ODD_CODES = {
     "apn2": "ap-northeast-2",
@@ -856,6 +867,11 @@ def _region_of(code: str) -> str | None:
     found = re.fullmatch("(?!apn[0-9]|cnw)([a-z]{2})([gi]?(?:[ns]?[ew]|[nsc]))([1-9][0-9]?)", code)
     by_rule = f"{found[1]}-{''.join(_CODE_WORDS[letter] for letter in found[2])}-{found[3]}" if found else None
     return _ODD_CODES.get(code, by_rule)
+
+
+def _partition(region: str) -> tuple[str, str]:
+    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
+    return next((name, domain) for prefix, name, domain in _PARTITIONS if region.startswith(prefix))
 
 
 def _location(text: str) -> str:
@@ -1265,17 +1281,6 @@ _NOTHING_SET = (
 )
 _SIZE_LIMIT = 65536  # bytes of a response or a token file; honest ones take a few thousand
 _STATIC_STABILITY = 600  # seconds for which expired keys of instance metadata are used on, which AWS extends meanwhile
-_PARTITIONS = (  # how its regions begin, its name in ARNs, and the end of its host names
-    # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-    ("cn-", "aws-cn", "amazonaws.com.cn"),
-    ("us-gov-", "aws-us-gov", "amazonaws.com"),
-    ("us-iso-", "aws-iso", "c2s.ic.gov"),
-    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
-    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
-    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
-    ("eusc-", "aws-eusc", "amazonaws.eu"),
-    ("", "aws", "amazonaws.com"),
-)
 _DUAL_STACK_DOMAINS = {  # where not api.aws
     "aws-cn": "api.amazonwebservices.com.cn",
     "aws-iso": "api.aws.ic.gov",
@@ -1477,11 +1482,6 @@ def _configured_source(environ: _Settings) -> tuple[str, _Retrieve]:
     return "EC2 instance metadata", _from_instance_metadata
 
 
-def _origin(environ: _Settings) -> str:
-    """Where these variables have credentials come from, in words."""
-    return "static keys (AWS_ACCESS_KEY_ID)" if "AWS_ACCESS_KEY_ID" in environ else _configured_source(environ)[0]
-
-
 def _from_web_identity(environ: _Settings, deadline: float) -> StaticCredentials:
     """Exchange the token in a file, which rotates, for credentials of a role.
 
@@ -1549,11 +1549,6 @@ def _sts_endpoint(environ: _Settings) -> str:
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
     return f"https://{name}.{region}.{_DUAL_STACK_DOMAINS.get(partition, 'api.aws') if dual_stack else domain}"
-
-
-def _partition(region: str) -> tuple[str, str]:
-    """The name that ARNs give to a region's part of AWS, and the end of its host names."""
-    return next((name, domain) for prefix, name, domain in _PARTITIONS if region.startswith(prefix))
 
 
 def _from_container(environ: _Settings, deadline: float) -> StaticCredentials:
@@ -2645,8 +2640,10 @@ class _Check:
         self.signed_with = self.generator._provider()
         for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
             self.warnings += _causes("profile", variable=variable) if os.environ.get(variable) else []
-        assumed = f"role {self.role}, assumed with " if self.role else ""
-        return f"{_described(self.signed_with)}, from {assumed}{_origin(_settings(os.environ))}"
+        environ, assumed = _settings(os.environ), f"role {self.role}, assumed with " if self.role else ""
+        static = "AWS_ACCESS_KEY_ID" in environ
+        source = "static keys (AWS_ACCESS_KEY_ID)" if static else _configured_source(environ)[0]
+        return f"{_described(self.signed_with)}, from {assumed}{source}"
 
     def token(self) -> str:
         generator, endpoint = self.generator, self.endpoint

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
+from pathlib import Path
 
 import pytest
+from support.examples import NOON, PERMANENT, clock_at
 from support.subject import iamcacheauth
 
 SIGNATURES = {
@@ -40,6 +43,19 @@ def test_all():
     command_line = {"main"} & {*vars(iamcacheauth)}
     assert sorted(iamcacheauth.__all__) == sorted({*SIGNATURES, *CLASSES, *command_line})
     assert all(hasattr(iamcacheauth, name) for name in iamcacheauth.__all__)
+
+
+@pytest.mark.parametrize("endpoint", ["use1.cache.amazonaws.com", "cnn1.cache.amazonaws.com.cn"])
+def test_the_first_part_needs_no_other(endpoint):
+    text = Path(iamcacheauth.__file__).read_text(encoding="utf-8")
+    signing = types.ModuleType("signing")
+    exec(compile(text.partition("\n# --- credential sources ---\n")[0], "signing", "exec"), vars(signing))
+    tokens = []
+    for part in (signing, iamcacheauth):
+        keys = part.StaticCredentials(PERMANENT.access_key, PERMANENT.secret_key)
+        with clock_at(NOON):
+            tokens.append(part.for_endpoint("user", f"master.my-cache.abc123.{endpoint}", credentials=keys).token())
+    assert tokens[0] == tokens[1]
 
 
 @pytest.mark.commands
