@@ -2380,14 +2380,14 @@ def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
         "region": region,
         "access key": f"{_shortened(access_key)}, {key_kind}",
     }
-    claims = {claim: _claimed(value, params) for claim, value in claims.items()}
+    claims = {claim: _claimed(value, pairs) for claim, value in claims.items()}
     add("service", service not in _SERVICES)
     add("no ResourceType", service == "memorydb" and resource_types)
     add("ResourceType", service != "memorydb" and resource_types and not serverless)
     mistake = _signing_mistake(written, pairs)
     start = f"{re.sub(':(443|80)$', '', name.lower())}/"
     if mistake == "spelling":
-        add(mistake, start=_claimed(f"{start}?", params))
+        add(mistake, start=_claimed(f"{start}?", pairs))
     elif not set(name).isdisjoint(".:"):
         add("endpoint", kind=kind, guess=_probable_name(name) if claims[kind] == name else "")
     elif not re.fullmatch("[A-Za-z0-9_-]+", name) or not slash or path:
@@ -2430,12 +2430,12 @@ def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
 _HIDDEN = "(hidden: it may hold a secret)"
 
 
-def _claimed(value: str, params: dict[str, str]) -> str:
+def _claimed(value: str, pairs: list[tuple[str, str]]) -> str:
     """What a token says, to be printed, unless it may be a secret in the wrong place."""
     from urllib.parse import unquote
 
     plain = unquote(value)
-    shown = _safe(plain, f"{params['X-Amz-Signature']} {params.get('X-Amz-Security-Token')}")
+    shown = _safe(plain, " ".join(text for name, text in pairs if name in ("X-Amz-Signature", "X-Amz-Security-Token")))
     return value if value.isprintable() and len(value) <= 64 and shown == plain else _HIDDEN
 
 

@@ -1060,6 +1060,13 @@ def test_a_secret_also_somewhere_else(secret):
     assert HIDDEN in explained(TOKEN.replace("my-iam-user", secret[8:16], 1))[1]
 
 
+def test_a_piece_of_a_signature_beside_which_there_is_another():
+    signature = TOKEN.rpartition("=")[2]
+    output = explained(f"{TOKEN.replace('us-east-1', f'a{signature[8:20]}1', 1)}&X-Amz-Signature={'0' * 64}")[1]
+    assert_nothing_secret(output)
+    assert HIDDEN in output
+
+
 def test_an_encoded_piece_of_a_secret():
     secret = "+/" * 8
     token = signed(credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY, secret))
