@@ -109,7 +109,8 @@ def said(call: Callable[[], object]) -> list[str]:
         call()
     except iamcacheauth.Error as error:
         require(str(error) and str(error).isprintable(), f"not one printable line: {error}")
-        texts = [re.sub("^[A-Za-z_]+: ", "", str(behind)) for behind in and_behind(error)]  # less the argument's name
+        # less the names of the argument and the setting
+        texts = [re.sub("^[A-Za-z_]+: |AWS_[A-Z_]+:", "", str(behind)) for behind in and_behind(error)]
     return texts
 
 
