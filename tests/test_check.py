@@ -48,7 +48,7 @@ from support.loopback import (
     sts_error,
 )
 from support.subject import iamcacheauth
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, SLACK
 
 pytest_plugins = ["support.source_fixtures"]
 pytestmark = [pytest.mark.commands, pytest.mark.usefixtures("watchdog", "resolver")]
@@ -568,7 +568,7 @@ def test_a_resolver_that_takes_its_time(check, monkeypatch):
     try:
         started = time.monotonic()
         output = check("localhost", "--timeout", "0.4")
-        assert time.monotonic() - started < 0.4 * 1.25 + 1  # the machine has other things to do as well
+        assert time.monotonic() - started < 0.4 * 1.25 + SLACK
     finally:
         answered.set()
     seen = row("connect", "FAILED", "localhost: no answer from the resolver within 0.4 s")
@@ -738,16 +738,19 @@ def test_an_endpoint_of_awss_without_tls(cache, check, resolver):
 def test_plaintext_shows_at_once(cache, check):
     cache.faults["connection"] = itertools.repeat(plaintext)
     started = time.monotonic()
-    check(cache, "--timeout", "20")
-    assert time.monotonic() - started < 10
+    check(cache, "--timeout", "60")
+    assert time.monotonic() - started < SLACK
 
 
 @pytest.mark.parametrize("answer", [silence, drip(b"\x16\x03\x03\x40\0\2", b"\0")], ids=["silence", "drip"])
 def test_the_limit_of_a_step_is_that_of_tls_as_a_whole(cache, check, answer):
     cache.faults["connection"] = itertools.repeat(answer)
-    started = time.monotonic()
-    assert "no TLS here: no complete answer in time" in check(cache, "--timeout", "1.5")
-    assert time.monotonic() - started < 1.5 * 1.25 + 0.5  # the other steps take no time, the machine may
+    taken = []
+    while min(taken, default=3) > 1.5 * 1.25 and len(taken) < 5:  # a busy machine may add its own time, now and then
+        started = time.monotonic()
+        assert "no TLS here: no complete answer in time" in check(cache, "--timeout", "1.5")
+        taken.append(time.monotonic() - started)
+    assert min(taken) < 1.5 * 1.25 + 0.5
 
 
 def test_an_unknown_authority(cache, check):

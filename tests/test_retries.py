@@ -13,6 +13,7 @@ from support.examples import TEMPORARY, read
 from support.loopback import Imds, Sts, head, iso8601, late, raw, reply, silence, sts_error
 from support.roles import FAR_ROLE, RoleSts
 from support.subject import iamcacheauth
+from support.waiting import SLACK
 
 pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver")
@@ -208,7 +209,7 @@ def test_a_source_that_says_nothing_is_named_in_time(container, kind):
     container.faults["connection"] = itertools.repeat(silence)
     for _ in range(3):
         outcomes, seconds = asked(kind, container.environ, SHORT)
-        assert seconds < SHORT * 1.25 + spare(kind)
+        assert seconds < SHORT * 1.25 + SLACK
         assert {outcome.error.startswith(SOURCES[type(container)]) for outcome in outcomes} == {True}
         if all(container.url.partition("//")[2] in outcome.error for outcome in outcomes):
             return
@@ -219,7 +220,7 @@ def test_a_source_that_says_nothing_is_named_in_time(container, kind):
 def test_other_sources_that_say_nothing(server):
     server.faults["connection"] = itertools.repeat(silence)
     (outcome,), seconds = asked("sync", server.environ, SHORT)
-    assert seconds < SHORT * 1.25 + spare("sync")
+    assert seconds < SHORT * 1.25 + SLACK
     assert outcome.error.startswith(SOURCES[type(server)])
     assert server.url.partition("//")[2] in outcome.error
 
@@ -230,11 +231,6 @@ def asked(kind, environ, timeout=LONG):
     started = time.monotonic()
     outcomes = CALLERS[kind](auth)
     return outcomes, time.monotonic() - started
-
-
-def spare(kind):
-    """Seconds for starting threads, loops and processes on a machine that has other things to do."""
-    return 3.0 if kind in ("64 threads", "200 tasks") else 1.5
 
 
 def test_instance_metadata_seconds_can_be_set(imds):

@@ -16,6 +16,7 @@ from support.loopback import CA_FILE, Container, Sts, drip, flood, raw, reply, s
 from support.proxy import Proxy
 from support.roles import FAR_ROLE, RoleSts
 from support.subject import iamcacheauth
+from support.waiting import SLACK
 
 pytest_plugins = ["support.source_fixtures"]
 pytestmark = pytest.mark.usefixtures("watchdog", "resolver", "no_proxies", "no_pauses")
@@ -379,7 +380,7 @@ def test_the_deadline_holds_for_a_proxy_too(sts, proxy, behind_proxy, answer):
     proxy.faults["connect"] = itertools.repeat(answer)
     started = time.monotonic()
     message = failure(behind_proxy, SHORT, secrets=sts.secrets)
-    assert time.monotonic() - started < SHORT * 1.25 + 1.5
+    assert time.monotonic() - started < SHORT * 1.25 + SLACK
     assert message.startswith(STS_SOURCE)
     assert f"127.0.0.1:{proxy.server_address[1]}" in message
 

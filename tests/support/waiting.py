@@ -15,6 +15,7 @@ from typing import Any, Callable
 from support.subject import iamcacheauth
 
 PATIENCE = 120  # seconds; only a test that fails waits so long
+SLACK = 10.0  # seconds that a machine with other things to do may add to a time-out; what does not hold one has no end
 
 
 class Caller(threading.Thread):
