@@ -1944,10 +1944,11 @@ def _reason(error: OSError) -> str:
         return "the host name does not resolve"
     if kind in _CLOSED:
         return "the connection was closed"
-    if getattr(error, "verify_message", None):
-        return f"the certificate is not trusted: {error.verify_message}"  # type: ignore[attr-defined]
-    if hasattr(error, "reason"):  # None where OpenSSL has a newer one than Python knows
-        return f"TLS failed: {(error.reason or 'unknown reason').lower().replace('_', ' ')}"
+    untrusted, tls_reason = getattr(error, "verify_message", None), getattr(error, "reason", "")
+    if untrusted:
+        return f"the certificate is not trusted: {untrusted}"
+    if tls_reason != "":  # but None, where OpenSSL has a newer one than Python knows
+        return f"TLS failed: {(tls_reason or 'unknown reason').lower().replace('_', ' ')}"
     if error.errno:
         return error.strerror or os.strerror(error.errno)  # PyPy leaves some out
     return f"the connection failed ({kind})"
