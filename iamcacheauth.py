@@ -1351,6 +1351,9 @@ class EnvironmentCredentials(RefreshingCredentials):
 
     def _retrieved(self) -> StaticCredentials:
         environ = _settings(self._environ, self._region)
+        asked_for = _settings(dict(zip(_IDENTITY, self._session.configuration)))
+        if {name: environ[name] for name in _IDENTITY if name in environ} != asked_for:
+            raise CredentialsError("credentials: the environment was changed while they were asked for")
         return _retrieved_from(*_configured_source(environ), environ, self._timeout)
 
 
@@ -1424,7 +1427,7 @@ def _checked_form(argument: str, value: str, form: str, wanted: str) -> str:
     return _plain(value)
 
 
-def _settings(environ: Mapping[str, str], region: str | None = None) -> dict[str, str]:
+def _settings(environ: Mapping[str, Any], region: str | None = None) -> dict[str, str]:
     """The variables that are set, without white space around them, which header values are not to hide.
 
     region: the one where they name none.

@@ -246,6 +246,23 @@ def test_an_environment_that_changes_meanwhile(container):
     assert fields(retrieve(Changing(container.environ, GONE="?"))) == container.issued
 
 
+class Changed(UserDict):
+    """An environment that another thread changes between its caller's look at it and that of the fetch."""
+
+    def __iter__(self):
+        self.data.update(self.pop("later", {}))
+        return super().__iter__()
+
+
+def test_an_environment_that_is_another_identitys_when_the_fetch_begins(container):
+    with Container() as other:
+        changed(other, "Token", "of-the-other")
+        provider = iamcacheauth.EnvironmentCredentials(Changed(container.environ, later=other.environ), timeout=LONG)
+        assert "environment was changed" in refused(provider)
+        assert other.requests == []
+        assert provider().token == "of-the-other"
+
+
 def test_static_keys_come_and_go(container):
     environ = {**container.environ, **STATIC}
     provider = iamcacheauth.EnvironmentCredentials(environ, timeout=LONG)
