@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from unittest import mock
 
 import pytest
@@ -104,6 +105,28 @@ def test_not_all_at_once(connection_class, clock):
     assert again == [not early for early in renewed]
 
 
+@pytest.mark.parametrize(("chance", "due"), [(b"\0" * 4, 1.0), (b"\xff" * 4, 0.9)])
+def test_up_to_a_tenth_earlier(connection_class, clock, monkeypatch, chance, due):
+    monkeypatch.setattr(os, "urandom", lambda size: chance[:size])
+    connection = new_connection(connection_class, seconds=10_000)
+    clock.return_value += 10_000 * due - 1
+    assert not check_out(connection)
+    clock.return_value += 2
+    assert check_out(connection)
+
+
+def test_nobody_waits_for_the_other_side_to_close_the_old_connection(clock):
+    class Noting(AsyncConnection):
+        async def disconnect(self, nowait=False):
+            self.nowait = nowait
+            await super().disconnect()
+
+    connection = new_connection(Noting)
+    clock.return_value += 11 * HOUR
+    assert check_out(connection)
+    assert connection.nowait is True
+
+
 def test_in_use_it_is_left_alone(connection_class, clock):
     """Between WATCH and EXEC, for one: clients connect only when they hand a connection out or have lost it."""
     connection = new_connection(connection_class)
@@ -158,14 +181,17 @@ def test_it_is_the_clients_own_class(connection_class):
 
 @pytest.mark.parametrize("wrong", [None, object, "redis.SSLConnection", dict, Connection()])
 def test_another_class(wrong):
-    with pytest.raises(iamcacheauth.ConfigurationError, match="connection_class: redis-py's or valkey-py's is wanted"):
+    with pytest.raises(iamcacheauth.ConfigurationError) as caught:
         iamcacheauth.with_lifetime(wrong)
+    wanted = "connection_class: redis-py's or valkey-py's is wanted, such as redis.SSLConnection"
+    assert str(caught.value) == wanted
 
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "39600", None, float("nan"), float("inf"), 12 * HOUR + 1])
 def test_a_lifetime_that_cannot_be(connection_class, seconds):
-    with pytest.raises(iamcacheauth.ConfigurationError, match="seconds: a positive number is wanted, 43200 at most"):
+    with pytest.raises(iamcacheauth.ConfigurationError) as caught:
         iamcacheauth.with_lifetime(connection_class, seconds=seconds)
+    assert str(caught.value) == "seconds: a positive number is wanted, 43200 at most, after which the cache cuts"
 
 
 def test_the_longest_lifetime(connection_class, clock):
