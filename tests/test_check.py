@@ -122,7 +122,8 @@ class Cache(Server):
             with context.wrap_socket(connection, server_side=True) as secured:
                 answer(secured)
 
-        self.faults["connection"] = iter([talk])
+        # A client that finds a slow server asks on another connection whether it knows TLS at all.
+        self.faults["connection"] = itertools.chain([talk], itertools.repeat(lambda connection: None))
 
     def replies(self, *replies, certificate="server.pem"):
         """Answer commands over TLS, and hang up at the one after the last."""
