@@ -421,6 +421,7 @@ class _Session:
         # What the variables of static keys held, and what was made of it: one object, too.
         self.static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.successors: dict[tuple[str | None, ...], _Session] = {}  # by configuration
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
 
@@ -1343,7 +1344,8 @@ class EnvironmentCredentials(RefreshingCredentials):
             return _unexpired(credentials, now, "static keys (AWS_ACCESS_KEY_ID): AWS_CREDENTIAL_EXPIRATION says that ")
         configuration = tuple(map(get, _IDENTITY))
         if configuration != session.configuration:
-            self._session = _Session(configuration)  # and what belonged to the other identity is let go
+            # One for all who see the change, since setdefault is atomic; what belonged to the other identity is let go.
+            self._session = session.successors.setdefault(configuration, _Session(configuration))
         return super()._at_hand(now)
 
     def _source(self) -> str:

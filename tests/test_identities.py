@@ -246,6 +246,23 @@ def test_an_environment_that_changes_meanwhile(container):
     assert fields(retrieve(Changing(container.environ, GONE="?"))) == container.issued
 
 
+def test_whoever_comes_first_together_shares_one_fetch(container):
+    together, arrivals = threading.Barrier(8), iter(range(8))
+
+    class Held(UserDict):
+        """An environment at which eight threads look at the same time."""
+
+        def get(self, name, default=None):
+            if name == AUTHORIZATION_FILE and next(arrivals, None) is not None:
+                together.wait(PATIENCE)
+            return super().get(name, default)
+
+    provider = iamcacheauth.EnvironmentCredentials(Held(container.environ), timeout=LONG)
+    found = [caller.result() for caller in [Caller(provider) for _ in range(8)]]
+    assert [fields(credentials) for credentials in found] == [container.issued] * 8
+    assert len(container.requests) == 1
+
+
 class Changed(UserDict):
     """An environment that another thread changes between its caller's look at it and that of the fetch."""
 
