@@ -820,15 +820,15 @@ def _parsed_endpoint(endpoint: str) -> Any:
 
     service; name, None if the form leaves it open; region, None if its code tells nothing;
     code, the region as it is written; serverless; public; tls, None if the form leaves it
-    open; flaw: why no token is of use there, or empty; host, in lower case, without a final
-    dot; port or None.
+    open; flaw: why no token is of use there, or empty; host, in lower case, without a port or
+    a final dot.
     """
     import re
     from types import SimpleNamespace
 
     domains = "|".join(re.escape(domain) for _, _, domain in _PARTITIONS)
     place = r"(?:(?P<code>[a-z0-9]+)\.cache|memorydb\.(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+))"
-    host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::(?P<port>[0-9]{{1,5}}))?"
+    host = rf"(?P<host>(?P<form>.+)\.(?P<end>{place}\.(?P<domain>{domains})))\.?(?::[0-9]{{1,5}})?"
     found = re.fullmatch(host, endpoint.lower()) if endpoint.isascii() else None
     if not found:
         return None
@@ -856,7 +856,6 @@ def _parsed_endpoint(endpoint: str) -> Any:
             tls=None if tls_form is None else not tls_form,
             flaw=flaw,
             host=found["host"],
-            port=int(found["port"]) if found["port"] else None,
         )
     return None
 
