@@ -253,7 +253,6 @@ class Gate:
         self.logins: list[Login] = []
         self.refusals: list[str] = []
         self.cuts = 0
-        self.cuts_in_use = 0  # of connections that had brought a command in the last hour
         self._to_refuse = 0
         self._answer = WRONGPASS
 
@@ -399,10 +398,9 @@ class Gate:
         _require(not in_multi, "inside MULTI")
         self.cache.check(user, token, time.time() + self.clock_offset)
 
-    def count_cut(self, in_use: bool) -> None:
+    def count_cut(self) -> None:
         with self._changes():
             self.cuts += 1
-            self.cuts_in_use += in_use
             self._report("cut")
 
 
@@ -418,7 +416,6 @@ class _Connection:
         self._refusal = f"refused-{secrets.token_hex(8)}".encode()
         self._answers: list[str] = []  # to logins that were refused and whose turn among the replies is to come
         self._in_multi = False
-        self._last_used = gate.hours
 
     async def serve(
         self, commands: asyncio.StreamReader, replies: asyncio.StreamReader, redis: asyncio.StreamWriter
@@ -427,9 +424,7 @@ class _Connection:
         self._tasks = (asyncio.current_task(), passing_replies)  # asyncio alone would let them be collected
         try:
             while True:
-                command = await _read_command(commands)
-                self._last_used = self._gate.hours
-                redis.write(_encoded(self._passed_on(command)))
+                redis.write(_encoded(self._passed_on(await _read_command(commands))))
                 await redis.drain()
         finally:
             redis.close()
@@ -438,7 +433,7 @@ class _Connection:
     def cut(self) -> None:
         if not self._writer.transport.is_closing():
             self._writer.transport.abort()
-            self._gate.count_cut(in_use=self._last_used >= self._gate.hours - 1)
+            self._gate.count_cut()
 
     async def _pass_replies(self, replies: asyncio.StreamReader) -> None:
         try:

@@ -86,6 +86,7 @@ async def channels_redis(names):
     async def operate():
         await names.made.send("channel", {"type": "greeting"})
         assert await names.made.receive("channel") == {"type": "greeting"}
+        await asyncio.gather(*names.made.receive_cleaners)  # which go on behind its back, and would take an hour to it
 
     yield operate
     await names.made.close_pools()
@@ -337,8 +338,7 @@ def test_connections_are_renewed_before_they_are_cut_if_the_line_says_so(gate, f
 
     asyncio.run(used(framework, gate, scenario))
     assert len(gate.logins) >= 2
-    # A pool's idle connection is cut after all, and renewed before somebody gets it.
-    assert (gate.cuts_in_use == 0) == ("login" not in cell(framework, LINE))
+    assert (gate.cuts == 0) == ("login" not in cell(framework, LINE))
 
 
 @pytest.mark.parametrize("framework", USES)
