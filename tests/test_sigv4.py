@@ -237,6 +237,12 @@ def test_presign_without_session_token(token):
     assert "X-Amz-Security-Token" not in read(url)[1]
 
 
+def test_presign_signs_for_any_time_whenever_the_credentials_expire():
+    expired = iamcacheauth.StaticCredentials(ACCESS_KEY, SECRET_KEY, expiration=1)
+    url = presign(expired, params=CALLER_IDENTITY, **REQUEST)
+    assert url == presign(PERMANENT, params=CALLER_IDENTITY, **REQUEST)
+
+
 def test_presign_takes_any_visible_text_that_does_not_end_its_part():
     visible = string.ascii_letters + string.digits + string.punctuation.replace("/", "")
     host = visible.translate(str.maketrans("", "", "?#@&"))
