@@ -1532,10 +1532,12 @@ def _presigned_for_sts(credentials: StaticCredentials, params: dict[str, str], e
 
 
 def _secrets_in(presigned: str) -> str:
-    """The session token, if there is one, and the signature of what presign() made."""
+    """The session token, if there is one, and the signature of what presign() made, as they are written and decoded."""
     import re
+    from urllib.parse import unquote
 
-    return " ".join(re.findall("&X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned))
+    written = " ".join(re.findall("X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned, re.IGNORECASE))
+    return f"{written} {unquote(written)}"
 
 
 def _sts_endpoint(environ: _Settings) -> str:
@@ -2385,14 +2387,15 @@ def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
         "region": region,
         "access key": f"{_shortened(access_key)}, {key_kind}",
     }
-    claims = {claim: _claimed(value, pairs) for claim, value in claims.items()}
+    secrets = _secrets_in(token)
+    claims = {claim: _claimed(value, secrets) for claim, value in claims.items()}
     add("service", service not in _SERVICES)
     add("no ResourceType", service == "memorydb" and resource_types)
     add("ResourceType", service != "memorydb" and resource_types and not serverless)
     mistake = _signing_mistake(written, pairs)
     start = f"{re.sub(':(443|80)$', '', name.lower())}/"
     if mistake == "spelling":
-        add(mistake, start=_claimed(f"{start}?", pairs))
+        add(mistake, start=_claimed(f"{start}?", secrets))
     elif not set(name).isdisjoint(".:"):
         add("endpoint", kind=kind, guess=_probable_name(name) if claims[kind] == name else "")
     elif not re.fullmatch("[A-Za-z0-9_-]+", name) or not slash or path:
@@ -2435,13 +2438,12 @@ def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
 _HIDDEN = "(hidden: it may hold a secret)"
 
 
-def _claimed(value: str, pairs: list[tuple[str, str]]) -> str:
+def _claimed(value: str, secrets: str) -> str:
     """What a token says, to be printed, unless it may be a secret in the wrong place."""
     from urllib.parse import unquote
 
     plain = unquote(value)
-    shown = _safe(plain, " ".join(text for name, text in pairs if name in ("X-Amz-Signature", "X-Amz-Security-Token")))
-    return value if value.isprintable() and len(value) <= 64 and shown == plain else _HIDDEN
+    return value if value.isprintable() and len(value) <= 64 and _safe(plain, secrets) == plain else _HIDDEN
 
 
 def _objection(check: Callable[..., object], *arguments: object) -> str:

@@ -1067,6 +1067,15 @@ def test_a_piece_of_a_signature_beside_which_there_is_another():
     assert HIDDEN in output
 
 
+def test_a_piece_of_a_secret_in_front_of_the_token():
+    session_token = TEMPORARY.token
+    token = TOKEN.replace("us-east-1", f"a{session_token[8:20]}1", 1)
+    output = explained(
+        f"User=a&X-Amz-Security-Token={session_token}&{token.replace(quote(session_token, safe=''), 'x')}"
+    )[1]
+    assert session_token[8:20] not in output
+
+
 def test_an_encoded_piece_of_a_secret():
     secret = "+/" * 8
     token = signed(credentials=iamcacheauth.StaticCredentials(TEMPORARY.access_key, SECRET_KEY, secret))
