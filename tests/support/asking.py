@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
@@ -20,6 +21,8 @@ OPERATIONS = [(Sts, "credentials"), (Container, "credentials")]
 OPERATIONS += [(Imds, operation) for operation in ("token", "role", "credentials")]
 LONG = 20.0  # seconds; a timeout that is not used up
 SHORT = 0.8  # seconds; one that is, of which a tenth is left between the end of a source and that of its callers
+# What an error says of a source that is too slow: its own reason or, on a busy machine, its caller's.
+OUT_OF_TIME = re.compile("no complete answer in time|no credentials within")
 PIECE = 8  # characters of a secret that tell enough of it
 
 
