@@ -1532,12 +1532,10 @@ def _presigned_for_sts(credentials: StaticCredentials, params: dict[str, str], e
 
 
 def _secrets_in(presigned: str) -> str:
-    """The session token, if there is one, and the signature of what presign() made, as they are written and decoded."""
+    """The session token, if there is one, and the signature of what presign() made."""
     import re
-    from urllib.parse import unquote
 
-    written = " ".join(re.findall("X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned, re.IGNORECASE))
-    return f"{written} {unquote(written)}"
+    return " ".join(re.findall("X-Amz-(?:Security-Token|Signature)=([^&]+)", presigned, re.IGNORECASE))
 
 
 def _sts_endpoint(environ: _Settings) -> str:
@@ -1766,14 +1764,14 @@ def _reason_in(answer: dict[str, Any], secrets: str) -> str:
 def _safe(text: str, secrets: str = "") -> str:
     """Somebody else's text made fit for a line of ours: without control characters, and up to where a secret begins.
 
-    secrets: what must not be repeated, eight characters of it in a row, percent-encoded or
-    not; anything that looks like a key must not either.
+    secrets: what must not be repeated, eight characters of it in a row, percent-encoded once,
+    twice or not; anything that looks like a key must not either.
     """
     import re
     from urllib.parse import unquote
 
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())[:340]
-    secrets = f"{secrets} {unquote(secrets)}"
+    secrets = f"{secrets} {unquote(secrets)} {unquote(unquote(secrets))}"
     ends = [start for start in range(len(text) - 7) if text[start : start + 8] in secrets]
     # a key of AWS's, its id, how web tokens and session tokens begin, and what stands before them
     like_keys = (
