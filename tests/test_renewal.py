@@ -15,6 +15,7 @@ import time
 import traceback
 
 import pytest
+from support.asking import OUT_OF_TIME
 from support.examples import NOON, TEMPORARY
 from support.loopback import Sts, silence
 from support.subject import iamcacheauth
@@ -634,9 +635,9 @@ def unheard(container, imds, sts, tmp_path, monkeypatch, resolver):
             r"container",
         ),
         "resolver": ({**sts.environ, "AWS_ENDPOINT_URL_STS": "https://sts.example/"}, r"web identity"),
-        "deaf STS": (sts.environ, r"web identity.*(in time|within)"),
-        "deaf container": (container.environ, r"container.*(in time|within)"),
-        "deaf instance metadata": (imds.environ, r"instance metadata.*(in time|within)"),
+        "deaf STS": (sts.environ, rf"web identity.*({OUT_OF_TIME.pattern})"),
+        "deaf container": (container.environ, rf"container.*({OUT_OF_TIME.pattern})"),
+        "deaf instance metadata": (imds.environ, rf"instance metadata.*({OUT_OF_TIME.pattern})"),
     }
     over.set()
     # Whoever reads the pipe finds a writer, and the end.
