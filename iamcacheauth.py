@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     _Parsed = TypeVar("_Parsed")
     _Request = tuple[str, str, dict[str, str], Union[str, None]]  # method, URL, headers, body
     _Settings = Mapping[str, str]  # as _settings returns them
+    _Findings = list[tuple[str, object]]  # names in _CAUSES, and what was found
     _Retrieve = Callable[[_Settings, float], "StaticCredentials"]  # by settings and a deadline
 
     class _FrozenCredentials(Protocol):
@@ -1981,7 +1982,8 @@ _PARAM_FORMS = {  # what every token has: the form as a regular expression, and 
     "X-Amz-Signature": ("[0-9a-f]{64}", "64 hexadecimal digits in small letters"),
 }
 # What was seen, as a regular expression, => what it means or may have been caused by, the likeliest first. Of check, it
-# is the step, where the endpoint is (aws, public, other, or named by --server-name), and what was said.
+# is the step, where the endpoint is (aws, public, other, or named by --server-name), and what was said. Of a finding, a
+# name and what was found, it is the name, and what was found is {found}.
 _CAUSES = r"""
 JSON => It is a value in JSON. Pass on the value alone, without its quotes.
 variable => A variable is set to it. Pass on the value alone, without the name, '=' and quotes.
@@ -1995,11 +1997,13 @@ quotes => It is wrapped in quotes. Remove them: they are not part of it.
 HTML => Each '&' is written as in HTML, &amp;. Pass it on as it was made.
 escaped => Each '&' is written as in JSON, \u0026. Pass it on as it was made.
 scheme => It starts with a scheme. Remove everything up to and including '://'.
-twice => There twice: {names}. Sign anew, with each parameter once.
-capitals => Not written with AWS's capitals: {names}. Sign anew, with the names as AWS writes them.
-flaw => {flaw}: {names}. Pass the token on as it was made.
-missing => Missing: {names}. Pass on all of it; in a shell, in quotes.
-malformed => {names} is not {words}. Sign anew, and pass on all of it.
+missing => Missing: {found}. Pass on all of it; in a shell, in quotes.
+twice => There twice: {found}. Sign anew, with each parameter once.
+capitals => Not written with AWS's capitals: {found}. Sign anew, with the names as AWS writes them.
+stray % => A '%' that encodes nothing: {found}. Pass the token on as it was made.
+double encoding => Percent-encoded twice: {found}. Pass the token on as it was made.
+plus => A '+', which stands for a space: {found}. Pass the token on as it was made.
+malformed => {found}. Sign anew, and pass on all of it.
 text: .*AWS4-HMAC-SHA256 ?Credential= => This is an Authorization header, which is for one HTTP request. A login takes
         a presigned URL: make one with the token command.
 text: .*([?&]DBUser=|(/|%2F)rds-db(/|%2F)) => This is a token for a database of RDS. Make one with the token command.
@@ -2013,26 +2017,25 @@ service => It is signed for another service. Sign for elasticache or memorydb.
 no ResourceType => MemoryDB knows no ResourceType, as nothing there is serverless. Leave it out.
 ResourceType => ResourceType is misspelt. It is ResourceType=ServerlessCache, or not there at all.
 spelling => The signature is right, for another spelling of the start. Write it as it was signed:
-        {start}Action=connect&…
-endpoint => It is signed for an endpoint. Sign for the {kind}'s name{guess}.
-start => It does not start with the {kind}'s name and '/?'. {form}
-name => The {kind}'s name has capitals. AWS keeps it in lower case: sign for that.
-user => The user has capitals. AWS keeps it in lower case: sign for that.
-impossible => No token can be for this {objection}.
-no key => The access key id is {key_kind}. Sign with a key, whose id starts with AKIA or ASIA.
+        {found}Action=connect&…
+endpoint => It is signed for an endpoint. Sign for the {found}.
+start => It does not start with the {found}'s name and '/?'. {form}
+impossible => No token can be for this {found}.
+upper case => The {found} has capitals. AWS keeps it in lower case: sign for that.
+no key => The access key id is {found}. Sign with a key, whose id starts with AKIA or ASIA.
 lost => A temporary key (ASIA) signed it without its session token. Set AWS_SESSION_TOKEN as well.
 left over => A permanent key (AKIA) signed it with a session token. Unset AWS_SESSION_TOKEN.
 other session => Its session token is not that of this environment, though the key is: it was cut or changed on the way.
-other key => It was signed with another secret key than this environment's, or changed after that. Make a new one.
+mistake => It was signed {found}.
 lifetime => Its lifetime, X-Amz-Expires, is not from 1 to 900 seconds. Sign with 900.
 dates => X-Amz-Credential and X-Amz-Date differ in the date. Sign with one time, in UTC.
 no time => X-Amz-Date is no time there is. Sign anew.
-expired => It expired {left} ago. Sign a new one for every connection.
+expired => It expired {found} ago. Sign a new one for every connection.
 early => It is not valid yet. Set the clock of the machine that signed it, or of this one.
-local time => Its time is {hours} h off. If it was just made, local time was taken for UTC. Sign with the time in UTC.
+local time => Its time is {found} h off. If it was just made, local time was taken for UTC. Sign with the time in UTC.
 parameters => It has parameters that no token has. Sign without them.
 credentials => To use a profile or SSO: eval "$(aws configure export-credentials --format env)"
-profile => {variable} is set, and is not read: the credentials are those above. To use the profile instead:
+profile => {found} is set, and is not read: the credentials are those above. To use the profile instead:
         eval "$(aws configure export-credentials --format env)"
 connect public: .*resolve => The endpoint is mistyped, or its cache was deleted: compare it with the console.
 connect .*resolve => The endpoint is mistyped, or belongs to a cache that was deleted: compare it with the console.
@@ -2117,8 +2120,13 @@ def _causes(what: str, **facts: object) -> list[str]:
     for entry in re.split(r"\n(?=\S)", _CAUSES.strip()):
         pattern, *causes = re.split(r" => |\n    (?=\S)", entry)
         if re.match(pattern, what):
-            return [" ".join(cause.split()).format(**facts) for cause in causes]
+            return [" ".join(cause.split()).format(form=_TOKEN_FORM, **facts) for cause in causes]
     return []
+
+
+def _causes_of(findings: Iterable[tuple[str, object]], **facts: object) -> list[str]:
+    """What the table says of each finding, unless nothing was found."""
+    return [cause for name, found in findings if found for cause in _causes(name, found=found, **facts)]
 
 
 # --- the command line ---
@@ -2347,90 +2355,117 @@ def _run_explain(options: Any) -> int:
 def _explained(text: str, now: float) -> tuple[dict[str, str], list[str]]:
     """What a token claims, and what is wrong with it, the most certain first."""
     import re
-    from datetime import datetime
-
-    def add(cause: str, wrong: object = True, **facts: object) -> None:
-        if wrong:
-            problems.extend(_causes(cause, form=_TOKEN_FORM, **facts))
 
     token, wrappings = _unwrapped(text.strip())
-    written, _, query = token.partition("?")
+    start, _, query = token.partition("?")
     pairs, flaws = _parsed_params(query)
     params = dict(pairs)
-    problems = _causes(f"text: {token if '=' in token else text.strip()}", form=_TOKEN_FORM)
-    if problems != _causes("text", form=_TOKEN_FORM) or params.keys().isdisjoint(("Action", "X-Amz-Credential")):
-        return {}, problems
-    missing = [name for name in _PARAM_FORMS if not params.get(name)]
-    problems = _causes("missing", names=", ".join(missing)) if missing else []
-    problems += wrappings + flaws
-    malformed = [name for name in _PARAM_FORMS if not re.fullmatch(_PARAM_FORMS[name][0], params.get(name, ""))]
-    for name in [] if missing else malformed:
-        add("malformed", names=name, words=_PARAM_FORMS[name][1])
-    if malformed:  # and then pieces of its secrets may be anywhere
-        return {}, problems
+    foreign = _causes(f"text: {token if '=' in token else text.strip()}")
+    if foreign != _causes("text") or params.keys().isdisjoint(("Action", "X-Amz-Credential")):
+        return {}, foreign
+    missing = ", ".join(name for name in _PARAM_FORMS if not params.get(name))
+    of_form: _Findings = [
+        ("malformed", not missing and f"{name} is not {words}")
+        for name, (form, words) in _PARAM_FORMS.items()
+        if not re.fullmatch(form, params.get(name, ""))
+    ]
+    claims: dict[str, str] = {}
+    if not of_form:  # else pieces of its secrets may be anywhere
+        claims, of_form = _contents(start, pairs, _secrets_in(token), now)
+    return claims, _causes_of([("missing", missing), *wrappings, *flaws, *of_form])
 
-    access_key, date, region, service, _ = params["X-Amz-Credential"].split("/")
-    name, slash, path = written.partition("/")
-    user, session_token, lifetime = params["User"], params.get("X-Amz-Security-Token"), int(params["X-Amz-Expires"])
+
+def _contents(start: str, pairs: list[tuple[str, str]], secrets: str, now: float) -> tuple[dict[str, str], _Findings]:
+    """What a token with these parameters behind its start claims, and the findings."""
+    import re
+
+    params = dict(pairs)
+    access_key, _, region, service, _ = params["X-Amz-Credential"].split("/")
+    name, slash, path = start.partition("/")
+    user, session_token = params["User"], params.get("X-Amz-Security-Token")
     resource_types = {param: value for param, value in pairs if "resource" in param.lower()}
     serverless = resource_types == {"ResourceType": "ServerlessCache"}
     mode = (" Serverless" if serverless else ", not serverless") if service == "elasticache" else ""
     kind = "cluster" if service == "memorydb" else "cache"
     key_kind = _KEY_KINDS.get(access_key[:4], "of an unknown kind")
     no_user = _objection(_checked_user, service, user)
-    claims = {
+    plain = {
         "service": _SERVICES.get(service, service) + mode,
         kind: "" if "=" in name else name,  # the end of another token may hold its signature
         "user": _HIDDEN if no_user and user != "default" else user,
         "region": region,
         "access key": f"{_shortened(access_key)}, {key_kind}",
     }
-    secrets = _secrets_in(token)
-    claims = {claim: _claimed(value, secrets) for claim, value in claims.items()}
-    add("service", service not in _SERVICES)
-    add("no ResourceType", service == "memorydb" and resource_types)
-    add("ResourceType", service != "memorydb" and resource_types and not serverless)
-    mistake = _signing_mistake(written, pairs)
-    start = f"{re.sub(':(443|80)$', '', name.lower())}/"
+    claims = {claim: _claimed(value, secrets) for claim, value in plain.items()}
+
+    mistake = _signing_mistake(start, pairs)
+    of_start: _Findings
     if mistake == "spelling":
-        add(mistake, start=_claimed(f"{start}?", secrets))
+        of_start = [(mistake, _claimed(f"{_signed_host(name)}/?", secrets))]
     elif not set(name).isdisjoint(".:"):
-        add("endpoint", kind=kind, guess=_probable_name(name) if claims[kind] == name else "")
+        of_start = [("endpoint", f"{kind}'s name{_probable_name(name) if claims[kind] == name else ''}")]
     elif not re.fullmatch("[A-Za-z0-9_-]+", name) or not slash or path:
-        add("start", kind=kind)
+        of_start = [("start", kind)]
     else:
         no_name = _objection(_checked_name, kind, name, 40 if mode == ", not serverless" else None)
-        add("impossible", no_name, objection=no_name)
-        add("name", name != name.lower(), kind=kind)
-    add("impossible", no_user, objection=no_user)
-    add("user", user != user.lower())
-    no_region = _objection(_checked_region, "region", region)
-    add("impossible", no_region, objection=no_region)
-    add("no key", "no key" in key_kind, key_kind=key_kind)
-    add("lost", key_kind == "temporary" and not session_token)
-    add("left over", key_kind == "permanent" and session_token)
-    if mistake is not None:
-        add("other session", session_token and session_token != os.environ.get("AWS_SESSION_TOKEN", session_token))
-        problems += [mistake] if mistake not in ("", "spelling") else []
-    add("lifetime", not 1 <= lifetime <= _TOKEN_LIFETIME)
-    add("dates", date != params["X-Amz-Date"][:8])
-    try:
-        begin = datetime.strptime(params["X-Amz-Date"], "%Y%m%dT%H%M%S%z").timestamp()
-    except ValueError:
-        add("no time")
-    else:
-        age, left = now - begin, begin + lifetime - now
-        claims["signed"] = f"{_utc(begin)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}"
-        claims["valid until"] = f"{_utc(begin + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}"
-        add("expired", left <= 0, left=_duration(left))
-        add("early", age < -_CLOCK_TOLERANCE)
-        hours = abs(int(age // 3600))
-        add("local time", 1 <= hours <= 14 and age % 3600 < 600, hours=hours)
+        of_start = [("impossible", no_name), ("upper case", name != name.lower() and f"{kind}'s name")]
+    times, of_times = _times(params, now)
+    claims.update(times)
     if mistake is not None:
         wrong = "not " if mistake not in ("", "spelling") else ""
         claims["signature"] = f"{wrong}right for the keys in this environment"
-    add("parameters", params.keys() - _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types))
-    return claims, problems
+    of_environment = os.environ.get("AWS_SESSION_TOKEN", session_token)
+    known = _SIGNING_PARAMS.union(_PARAM_FORMS, resource_types)
+    return claims, [
+        ("service", service not in _SERVICES),
+        ("no ResourceType", service == "memorydb" and resource_types),
+        ("ResourceType", service != "memorydb" and resource_types and not serverless),
+        *of_start,
+        ("impossible", no_user),
+        ("upper case", user != user.lower() and "user"),
+        ("impossible", _objection(_checked_region, "region", region)),
+        ("no key", "no key" in key_kind and key_kind),
+        ("lost", key_kind == "temporary" and not session_token),
+        ("left over", key_kind == "permanent" and session_token),
+        ("other session", mistake is not None and session_token not in (None, "", of_environment)),
+        ("mistake", mistake != "spelling" and mistake),
+        *of_times,
+        ("parameters", params.keys() - known),
+    ]
+
+
+def _times(params: dict[str, str], now: float) -> tuple[dict[str, str], _Findings]:
+    """What a token's times claim, and the findings."""
+    from datetime import datetime
+
+    written, lifetime = params["X-Amz-Date"], int(params["X-Amz-Expires"])
+    findings: _Findings = [
+        ("lifetime", not 1 <= lifetime <= _TOKEN_LIFETIME),
+        ("dates", params["X-Amz-Credential"].split("/")[1] != written[:8]),
+    ]
+    try:
+        begin = datetime.strptime(written, "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return {}, [*findings, ("no time", True)]
+    age, left = now - begin, begin + lifetime - now
+    hours = abs(int(age // 3600))
+    findings += [
+        ("expired", left <= 0 and _duration(left)),
+        ("early", age < -_CLOCK_TOLERANCE),
+        ("local time", 1 <= hours <= 14 and age % 3600 < 600 and hours),
+    ]
+    claims = {
+        "signed": f"{_utc(begin)}, {f'in {_duration(age)}' if age < 0 else f'{_duration(age)} ago'}",
+        "valid until": f"{_utc(begin + lifetime)}, {_duration(left)} {'left' if left > 0 else 'ago'}",
+    }
+    return claims, findings
+
+
+def _signed_host(name: str) -> str:
+    """As signers write it: in lower case and without the port that the scheme stands for."""
+    import re
+
+    return re.sub(":(443|80)$", "", name.lower())
 
 
 _HIDDEN = "(hidden: it may hold a secret)"
@@ -2453,8 +2488,8 @@ def _objection(check: Callable[..., object], *arguments: object) -> str:
     return ""
 
 
-def _unwrapped(text: str) -> tuple[str, list[str]]:
-    """The token, out of what other programs made of it, and what to say of that."""
+def _unwrapped(text: str) -> tuple[str, _Findings]:
+    """The token, out of what other programs made of it, and the findings."""
     import re
     from base64 import urlsafe_b64decode
     from urllib.parse import unquote
@@ -2469,7 +2504,7 @@ def _unwrapped(text: str) -> tuple[str, list[str]]:
             plain = ""
         return plain if "X-Amz-" in plain else found[0]
 
-    problems = []
+    findings: _Findings = []
     for wrapping, form, original in (
         ("JSON", r"^[{\[].*", quoted),
         ("variable", r"^(?:[\w-]+\s+)?[\w-]+=(['\"]?)(?=[^=&]*(?:\?|%3F))(.*)\1$", r"\2"),
@@ -2485,12 +2520,12 @@ def _unwrapped(text: str) -> tuple[str, list[str]]:
         ("scheme", "^[^?]*?://", ""),
     ):
         before, text = text, re.sub(form, original, text, flags=re.DOTALL | re.IGNORECASE)
-        problems += _causes(wrapping) if text != before else []
-    return text, problems
+        findings.append((wrapping, text != before))
+    return text, findings
 
 
-def _parsed_params(query: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """The decoded parameters, each of which should be there once and be encoded once, and what is wrong with that."""
+def _parsed_params(query: str) -> tuple[list[tuple[str, str]], _Findings]:
+    """The decoded parameters, each of which should be there once and be encoded once, and the findings."""
     import re
     from collections import Counter
     from urllib.parse import unquote
@@ -2501,22 +2536,21 @@ def _parsed_params(query: str) -> tuple[list[tuple[str, str]], list[str]]:
     pairs = [(capitals.get(name.lower(), name), value) for name, value in as_written]
     count = Counter(name for name, _ in pairs)
 
-    def having(flaw: str) -> list[str]:
-        return [name for name, value in pairs if re.search(flaw, f"{name}={value}")]
+    def shown(names: Iterable[str]) -> str:  # a name that tokens do not have may be a piece of a secret
+        return ", ".join(dict.fromkeys(name if name in known else "another parameter" for name in names))
 
-    problems = []
-    for cause, flaw, where in (
-        ("twice", "", [name for name in count if count[name] > 1]),
-        ("capitals", "", [name for (name, _), (before, _) in zip(pairs, as_written) if name != before]),
-        ("flaw", "A '%' that encodes nothing", having("%(?![0-9A-Fa-f]{2})")),
-        ("flaw", "Percent-encoded twice", having("^X-Amz-.*%25[0-9A-Fa-f]{2}")),  # a user may hold a '%'
-        ("flaw", "A '+', which stands for a space", having(r"\+")),
-    ):
-        if where:  # a name that tokens do not have may be a piece of a secret
-            names = dict.fromkeys(name if name in known else "another parameter" for name in where)
-            problems += _causes(cause, flaw=flaw, names=", ".join(names))
+    def having(flaw: str) -> str:
+        return shown(name for name, value in pairs if re.search(flaw, f"{name}={value}"))
+
+    findings: _Findings = [
+        ("twice", shown(name for name in count if count[name] > 1)),
+        ("capitals", shown(name for (name, _), (before, _) in zip(pairs, as_written) if name != before)),
+        ("stray %", having("%(?![0-9A-Fa-f]{2})")),
+        ("double encoding", having("^X-Amz-.*%25[0-9A-Fa-f]{2}")),  # a user may hold a '%'
+        ("plus", having(r"\+")),
+    ]
     pairs = [(name, unquote(value)) for name, value in pairs]
-    return [(name, unquote(value) if name in _SIGNING_PARAMS else value) for name, value in pairs], problems
+    return [(name, unquote(value) if name in _SIGNING_PARAMS else value) for name, value in pairs], findings
 
 
 def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
@@ -2524,7 +2558,6 @@ def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
 
     None if the key is not this environment's, so that nobody can tell.
     """
-    import re
     from datetime import datetime, timedelta
 
     params = dict(pairs)
@@ -2535,7 +2568,7 @@ def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
     signed = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
     small = [(name.lower() if name == "X-Amz-Security-Token" else name, value) for name, value in signed]
     encoded, host, known = _encoded(signed), written.partition("/")[0], _SIGNING_PARAMS.union(_PARAM_FORMS)
-    name = re.sub(":(443|80)$", "", host.lower())
+    name = _signed_host(host)
 
     def moved(time: str, form: str, **by: int) -> str:
         return (datetime.strptime(time, form) + timedelta(**by)).strftime(form)
@@ -2574,10 +2607,10 @@ def _signing_mistake(written: str, pairs: list[tuple[str, str]]) -> str | None:
             text = string_to_sign(of["time"], f"{date}/{region}/{service}/aws4_request", request)
             key = signing_key(secret_key, of["day"], region, service)
             if hmac.digest(key, text.encode(), "sha256").hex() == params["X-Amz-Signature"]:
-                return mistake if mistake in ("", "spelling") else f"It was signed {mistake}."
+                return mistake
     except (ValueError, OverflowError):  # for there is no such time
         return None
-    return _causes("other key")[0]
+    return "with another secret key than this environment's, or changed after that. Make a new one"
 
 
 # --- check ---
@@ -2643,8 +2676,8 @@ class _Check:
 
     def credentials(self) -> str:
         self.signed_with = self.generator._provider()
-        for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-            self.warnings += _causes("profile", variable=variable) if os.environ.get(variable) else []
+        profiles = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+        self.warnings = _causes_of(("profile", os.environ.get(variable) and variable) for variable in profiles)
         environ, assumed = _settings(os.environ), f"role {self.role}, assumed with " if self.role else ""
         static = "AWS_ACCESS_KEY_ID" in environ
         source = "static keys (AWS_ACCESS_KEY_ID)" if static else _configured_source(environ)[0]
@@ -2657,15 +2690,15 @@ class _Check:
         self.flaws = _explained(self.signed, time.time())[1]
         if endpoint:
             same = endpoint.service == generator.service
-            for doubt, wrong in (
-                ("service", not same),
-                ("serverless", same and endpoint.serverless and not generator._serverless),
-                ("not serverless", same and generator._serverless and not endpoint.serverless),
-                ("name", same and endpoint.name not in (None, generator.name)),
-                ("region", same and endpoint.region not in (None, generator.region)),
-                ("no TLS", same and endpoint.tls is False),
-            ):
-                self.doubts += _causes(f"doubt: {doubt}", endpoint=endpoint, generator=generator) if wrong else []
+            findings = (
+                ("doubt: service", not same),
+                ("doubt: serverless", same and endpoint.serverless and not generator._serverless),
+                ("doubt: not serverless", same and generator._serverless and not endpoint.serverless),
+                ("doubt: name", same and endpoint.name not in (None, generator.name)),
+                ("doubt: region", same and endpoint.region not in (None, generator.region)),
+                ("doubt: no TLS", same and endpoint.tls is False),
+            )
+            self.doubts = _causes_of(findings, endpoint=endpoint, generator=generator)
         self.warnings = self.flaws + self.doubts
         kind = "serverless" if generator._serverless else generator.service
         return f"user {generator.user}, {kind} {generator.name}, region {generator.region}"
@@ -2812,17 +2845,16 @@ class _Check:
             kind, cache, user = "cluster", f"cluster/{generator.name}", f"user/{generator.user}"
         facts = {"service": service, "cache": cache, "user": user, "name": generator.user, "now": _utc(time.time())}
         facts.update(kind="cluster" if kind == "cluster" else "cache", who=self.who, account=self.account)
-        causes = [] if self.who else _causes("refused: untold", **facts)
-        causes += self.doubts
-        for cause, likely in (
-            ("known" if self.who else "unknown", True),
-            ("public" if self.public else service, True),
-            ("account", self.who),
-            ("alias", not self.endpoint),
-            ("condition", True),
-            ("engine", not self.public),
-        ):
-            causes += _causes(f"refused: {cause}", **facts) if likely else []
+        likely = (
+            ("refused: known" if self.who else "refused: unknown", True),
+            ("refused: public" if self.public else f"refused: {service}", True),
+            ("refused: account", self.who),
+            ("refused: alias", not self.endpoint),
+            ("refused: condition", True),
+            ("refused: engine", not self.public),
+        )
+        untold = _causes_of([("refused: untold", not self.who)], **facts)
+        causes = [*untold, *self.doubts, *_causes_of(likely, **facts)]
         arn = f"arn:{_partition(generator.region)[0]}:{service}:{generator.region}:{self.account}"
         statement = {"Effect": "Allow", "Action": f"{service}:Connect", "Resource": [f"{arn}:{cache}", f"{arn}:{user}"]}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
