@@ -62,7 +62,7 @@ PIECE = 12  # characters of a secret that are too many
 HERE = "http://localhost/"
 CACHE_PORT = 6379
 AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-GUESS = "probably '[A-Za-z][A-Za-z0-9-]*'|zone of .*"  # what an error says of an argument
+GUESS = "probably '[A-Za-z][A-Za-z0-9.-]*'|endpoint's '[a-z0-9]+'|zone of .*"  # what an error says of an argument
 PARTS = b"\0\0"  # between the parts of an input, such as the answers of several servers
 
 TOKEN = ["token", "elasticache", "my-iam-user", "my-cache", "--region", "us-east-1"]
@@ -203,6 +203,7 @@ def arguments(data: bytes) -> None:
     ]
     calls = [
         *(partial(token, service, **{name: argument}) for service in services for name in ("user", "name", "region")),
+        partial(iamcacheauth.for_endpoint, "u", argument, credentials=TEMPORARY),
         *(partial(iamcacheauth.presign, TEMPORARY, **{**request, name: argument}) for name in request),
         partial(iamcacheauth.presign, TEMPORARY, **{**request, "params": [(argument, argument)]}),
         partial(iamcacheauth.StaticCredentials, argument, argument, argument),
