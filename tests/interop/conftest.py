@@ -10,6 +10,12 @@ import readme
 from support.subject import iamcacheauth
 
 
+@pytest.fixture(params=["redis", "valkey"])
+def library(request):
+    """redis-py or valkey-py, which share their ancestry and their interface."""
+    return pytest.importorskip(request.param)
+
+
 @pytest.fixture(scope="session")
 def redis():
     """One redis-server for all the gates that need none of their own; its users are those of the default Cache."""

@@ -2,24 +2,12 @@
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 
 import behaviour
 import pytest
 
 SYNC, ASYNCIO = 2, 3  # the blocks' numbers
 KEYS = "abcdef"  # these are on all the three nodes
-
-
-def installed(module):
-    missing = importlib.util.find_spec(module) is None
-    return pytest.param(module, marks=pytest.mark.skipif(missing, reason=f"{module}-py is not in this environment"))
-
-
-@pytest.fixture(params=[installed("redis"), installed("valkey")])
-def library(request):
-    return importlib.import_module(request.param)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 import re
 import types
 
@@ -19,16 +17,6 @@ without_lifetime = lambda code: re.sub(
 )
 with_protocol_3 = lambda code: code.replace("    host=", "    protocol=3,\n    host=")
 with_log_in = lambda code: code.replace("    host=", "    redis_connect_func=log_in,\n    host=")
-
-
-def installed(module):
-    missing = importlib.util.find_spec(module) is None
-    return pytest.param(module, marks=pytest.mark.skipif(missing, reason=f"{module}-py is not in this environment"))
-
-
-@pytest.fixture(params=[installed("redis"), installed("valkey")])
-def library(request):
-    return importlib.import_module(request.param)
 
 
 @pytest.fixture
