@@ -236,6 +236,7 @@ class StaticCredentials:
 # - A fetch that has not returned after ten times the timeout is given up, and another may begin; of those that hang,
 #   there are at most four.
 
+_INTERRUPTED = "the fetch of credentials was interrupted", None
 _FETCH_SHARE = 0.9  # of the timeout: sources end before their callers' patience does, so that their reason is heard
 
 
@@ -365,7 +366,7 @@ class RefreshingCredentials:
             return own
         except BaseException:  # a signal handler's; Thread.start() may have started the thread all the same
             if own.is_claimed_now():
-                self._end(session, own, ("the caller that began to fetch credentials was interrupted", None))
+                self._end(session, own, _INTERRUPTED)
             raise
 
     def _renew(self, session: _Session, renewal: _Renewal) -> None:
@@ -375,7 +376,7 @@ class RefreshingCredentials:
         if not renewal.is_claimed_now():
             return
         renewal.thread = threading.get_ident()
-        outcome: StaticCredentials | _Failure = ("the fetch of credentials was interrupted", None)
+        outcome: StaticCredentials | _Failure = _INTERRUPTED
         try:
             while True:
                 time.sleep(max(0.0, session.paused_until - time.monotonic()))
@@ -565,7 +566,7 @@ def _random() -> float:
     try:
         return int.from_bytes(os.urandom(4), "big") / 2**32
     except (OSError, NotImplementedError):  # where it is a file, there may be none, or no descriptors left
-        return time.perf_counter_ns() % 1_000_000 / 1_000_000
+        return time.perf_counter() % 1
 
 
 # --- token generators ---
@@ -810,19 +811,18 @@ def for_endpoint(
     sure = found.region and (found.service == "memorydb" or found.code in _SEEN_CODES.split())
     if sure and region not in (None, found.region):
         raise ConfigurationError(f"region: the endpoint's is {found.region}; leave it out")
-    region, name = region or found.region, found.name or ""
+    how: dict[str, Any] = {"region": region or found.region, "credentials": credentials}
     if found.service == "memorydb":
-        return MemoryDBAuth(user, name, region=region, credentials=credentials)
-    return ElastiCacheAuth(user, name, region=region, serverless=found.serverless, credentials=credentials)
+        return MemoryDBAuth(user, found.name, **how)
+    return ElastiCacheAuth(user, found.name, serverless=found.serverless, **how)
 
 
 def _parsed_endpoint(endpoint: str) -> Any:
     """What a host name, with or without a port, tells; None if it is none that AWS gives to caches or clusters.
 
     service; name, None if the form leaves it open; region, None if its code tells nothing;
-    code, the region as it is written; serverless; public; tls, None if the form leaves it
-    open; flaw: why no token is of use there, or empty; host, in lower case, without a port or
-    a final dot.
+    code, the region as it is written; serverless; public; flaw: why no token is of use there,
+    or empty; host, in lower case, without a port or a final dot.
     """
     import re
     from types import SimpleNamespace
@@ -854,7 +854,6 @@ def _parsed_endpoint(endpoint: str) -> Any:
             code=found["code"] or found["region"],
             serverless=form.endswith(".serverless"),
             public=".public." in found["form"],
-            tls=None if tls_form is None else not tls_form,
             flaw=flaw,
             host=found["host"],
         )
@@ -2092,7 +2091,7 @@ doubt: serverless => The endpoint is of a serverless cache: add --serverless.
 doubt: not serverless => The endpoint is not of a serverless cache: leave out --serverless.
 doubt: name => The endpoint is that of {endpoint.name}, but the token is signed for {generator.name}.
 doubt: region => The endpoint is in {endpoint.region}, but the token is signed for {generator.region}.
-doubt: no TLS => Endpoints of this form belong to caches without encryption in transit, which IAM needs.
+doubt: flaw => The endpoint will not do: {found}.
 refused: untold => STS has not told whose credentials these are, nor whether this machine's clock is wrong (it says
         {now}), or the keys or their session have expired, were deleted or do not belong together. Compare the clock
         with another; get new keys, or try these with 'aws sts get-caller-identity' where there is a way out.
@@ -2696,7 +2695,7 @@ class _Check:
                 ("doubt: not serverless", same and generator._serverless and not endpoint.serverless),
                 ("doubt: name", same and endpoint.name not in (None, generator.name)),
                 ("doubt: region", same and endpoint.region not in (None, generator.region)),
-                ("doubt: no TLS", same and endpoint.tls is False),
+                ("doubt: flaw", same and endpoint.flaw),
             )
             self.doubts = _causes_of(findings, endpoint=endpoint, generator=generator)
         self.warnings = self.flaws + self.doubts

@@ -305,7 +305,7 @@ def test_a_role(cache, check):
 
 # --- the endpoint, compared with the arguments ---
 
-NO_TLS_FORM = "Endpoints of this form belong to caches without encryption in transit, which IAM needs."
+NO_TLS_FORM = "The endpoint will not do: it is for connections without TLS, which IAM needs; with TLS, it is probably "
 MATCHING = {
     "elasticache": [
         "master.my-cache.abc123.use1.cache.amazonaws.com",
@@ -336,18 +336,18 @@ MATCHING = {
     ],
 }
 WITHOUT_TLS = {
-    "elasticache": [
-        "my-cache.abc123.ng.0001.use1.cache.amazonaws.com",
-        "my-cache-ro.abc123.ng.0001.use1.cache.amazonaws.com",
-        "my-cache.abc123.0001.use1.cache.amazonaws.com",
-        "my-cache-001.abc123.0001.use1.cache.amazonaws.com",
-        "my-cache-0001-001.abc123.0001.use1.cache.amazonaws.com",
-        "my-cache.abc123.clustercfg.use1.cache.amazonaws.com",
-    ],
-    "memorydb": [
-        "my-cache.abc123.clustercfg.memorydb.us-east-1.amazonaws.com",
-        "my-cache-0002-001.abc123.0002.memorydb.us-east-1.amazonaws.com",
-    ],
+    "elasticache": {
+        "my-cache.abc123.ng.0001.use1.cache.amazonaws.com": "master.my-cache.abc123",
+        "my-cache-ro.abc123.ng.0001.use1.cache.amazonaws.com": "replica.my-cache.abc123",
+        "my-cache.abc123.0001.use1.cache.amazonaws.com": "master.my-cache.abc123",
+        "my-cache-001.abc123.0001.use1.cache.amazonaws.com": "master.NAME.abc123",
+        "my-cache-0001-001.abc123.0001.use1.cache.amazonaws.com": "clustercfg.NAME.abc123",
+        "my-cache.abc123.clustercfg.use1.cache.amazonaws.com": "clustercfg.my-cache.abc123",
+    },
+    "memorydb": {
+        "my-cache.abc123.clustercfg.memorydb.us-east-1.amazonaws.com": "clustercfg.my-cache.abc123",
+        "my-cache-0002-001.abc123.0002.memorydb.us-east-1.amazonaws.com": "clustercfg.my-cache.abc123",
+    },
 }
 
 
@@ -389,7 +389,13 @@ def test_an_endpoint_that_fits(warnings, service, endpoint):
 
 @pytest.mark.parametrize(("service", "endpoint"), each(WITHOUT_TLS))
 def test_an_endpoint_of_a_cache_without_tls(warnings, service, endpoint):
-    assert warnings(endpoint, service) == [NO_TLS_FORM]
+    end = re.search(r"(use1.cache|memorydb.us-east-1)\.amazonaws\.com", endpoint)[0]
+    assert warnings(endpoint, service) == [f"{NO_TLS_FORM}'{WITHOUT_TLS[service][endpoint]}.{end}'."]
+
+
+def test_an_endpoint_of_memcached(warnings):
+    message = "The endpoint will not do: it is Memcached's, which knows no IAM."
+    assert warnings("my-cache.abc123.cfg.use1.cache.amazonaws.com") == [message]
 
 
 @pytest.mark.parametrize(
@@ -441,7 +447,7 @@ def test_an_endpoint_that_does_not_fit(warnings, service, endpoint, expected):
 )
 def test_another_caches_endpoint(warnings, service, endpoint, other):
     renamed = endpoint.replace("my-cache", other).replace("My-Cache", other)
-    found = [warning for warning in warnings(renamed, service) if warning != NO_TLS_FORM]
+    found = [warning for warning in warnings(renamed, service) if not warning.startswith(NO_TLS_FORM)]
     # The node of an ElastiCache cache without TLS does not tell its name for sure.
     unsure = service == "elasticache" and re.match(r"[a-z]+(-\d{4})?-\d{3}\.abc123", renamed)
     assert found == ([] if unsure else [f"The endpoint is that of {other}, but the token is signed for my-cache."])
