@@ -1390,7 +1390,7 @@ class AssumedRole(RefreshingCredentials):
         if isinstance(duration, bool) or not isinstance(duration, int) or not 900 <= duration <= 43200:
             raise ConfigurationError("duration: seconds from 900 to 43200 are wanted")
         role = r"arn:[a-z-]+:iam::\d{12}:role/[!-~]+", "one like 'arn:aws:iam::123456789012:role/name'"
-        session = r"[\w+=,.@-]{2,64}", "2 to 64 letters, digits and +=,.@-"
+        session = r"[\w+=,.@-]{2,64}", "text of 2 to 64 letters, digits and +=,.@-"
         self._params = {
             "Action": "AssumeRole",
             "Version": "2011-06-15",
@@ -1399,7 +1399,7 @@ class AssumedRole(RefreshingCredentials):
             "DurationSeconds": str(int(duration)),
         }
         if external_id is not None:
-            secret = r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-"
+            secret = r"[\w+=,.@:/-]{2,1224}", "text of 2 to 1224 letters, digits and +=,.@:/-"
             self._params["ExternalId"] = _checked_form("external_id", external_id, *secret)
         self._region = region if region is None else _checked_region("region", region)
         self._base = _provider_for(credentials, self._region, timeout)
@@ -1523,7 +1523,7 @@ def _from_sts(
 def _presigned_for_sts(credentials: StaticCredentials, params: dict[str, str], environ: _Settings) -> str:
     """The URL of a request to STS."""
     scheme, _, host = _sts_endpoint(environ).rstrip("/").partition("://")
-    if "/" in host:
+    if "/" in host or "?" in host:
         raise CredentialsError("AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL: a URL without a path is wanted")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     now = _timestamp(time.time())

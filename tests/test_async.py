@@ -254,7 +254,7 @@ def test_waiting_is_bounded(fetch):
         tasks = [asyncio.ensure_future(auth.token_async()) for _ in range(2)]
         for error in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(error, CredentialsError)
-            assert "within 0.1 s" in str(error)
+            assert str(error) == "credentials: fetch: no credentials within 0.1 s"
         assert fetch.calls == 1
         fetch.may_end.set()
 

@@ -378,6 +378,7 @@ def test_blanks_around_settings_are_no_part_of_them(monkeypatch, variable):
         ({"AWS_SECURITY_TOKEN": "old", "AWS_SESSION_TOKEN": ""}, "old"),
         ({"AWS_SECURITY_TOKEN": "old", "AWS_SESSION_TOKEN": "new"}, "new"),
         ({"AWS_SECURITY_TOKEN": ""}, None),
+        ({"AWS_SECURITY_TOKEN": "old", "AWS_CREDENTIAL_EXPIRATION": "2099-01-01T00:00:00Z"}, "old"),
     ],
 )
 def test_a_session_token_by_its_old_name(tokens, found):

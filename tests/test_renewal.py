@@ -755,6 +755,32 @@ def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(provider, 
     assert number(provider()) == 1
 
 
+@pytest.mark.parametrize("where", ["before its thread runs", "in the thread of its caller"])
+def test_who_waits_for_a_fetch_that_is_interrupted_is_told_so(provider, fetch, monkeypatch, where):
+    start, waiting = threading.Thread.start, []
+
+    def interrupted(*_):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            waiting.append(Caller(provider))
+        while not waiting[0].is_waiting():
+            pass
+        raise KeyboardInterrupt
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if where == "in the thread of its caller":
+            patch.setattr(threading.Thread, "start", refuse)
+            patch.setattr(time, "sleep", interrupted)  # which every fetch does for as long as the last pause goes on
+        else:
+            patch.setattr(threading.Thread, "start", interrupted)
+        provider()
+    assert str(waiting[0].exception()) == "the fetch of credentials was interrupted"
+    assert (number(provider()), fetch.calls) == (1, 1)
+
+
 @either_way
 def test_an_interruption_after_the_thread_began_does_not_begin_another_fetch(provider, fetch, monkeypatch, ask):
     start = threading.Thread.start
@@ -819,12 +845,14 @@ def test_a_start_that_fails_though_the_thread_began_does_not_begin_another_fetch
 
 
 @pytest.mark.parametrize("failure", [OSError, NotImplementedError])
-def test_without_a_source_of_randomness(provider, monkeypatch, failure):
+def test_without_a_source_of_randomness(provider, fetch, clock, monkeypatch, failure):
     def refuse(_):
         raise failure
 
     monkeypatch.setattr(os, "urandom", refuse)
     assert number(provider()) == 1
+    clock.now += HOUR / 2
+    assert number(provider()) == fetch.calls == 1  # it is not due any earlier than others
 
 
 @either_way

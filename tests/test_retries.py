@@ -169,7 +169,8 @@ def test_a_whole_answer_without_good_credentials_is_final(server, pauses, field)
 @pytest.mark.parametrize("server", ["sts", "container"], indirect=True)
 def test_expired_credentials_are_final(server, pauses):
     server.issued["Expiration"] = "2001-01-01T00:00:00Z"
-    assert "expired at 2001-01-01T00:00:00Z" in failure(server.environ)
+    message = failure(server.environ)
+    assert message == f"{SOURCES[type(server)]}it gave credentials, but they expired at 2001-01-01T00:00:00Z"
     assert more_requests(server) == 0
 
 

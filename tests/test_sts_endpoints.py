@@ -113,6 +113,12 @@ def test_the_environment_wins_over_the_generator(web_identity, process, resolver
     )
 
 
+def test_the_region_of_a_role_is_that_of_its_base(web_identity, process, resolver):
+    process(web_identity)
+    refused(iamcacheauth.AssumedRole(FAR_ROLE, region="eu-central-1"))
+    assert {host for host, _ in resolver.asked} == {REGIONS["eu-central-1"]}
+
+
 def test_without_any_region(web_identity, resolver):
     assert sts_asked(resolver, web_identity) == "sts.amazonaws.com"
     assert sts_asked(resolver, {**web_identity, "AWS_REGION": "", "AWS_DEFAULT_REGION": " "}) == "sts.amazonaws.com"
@@ -132,9 +138,9 @@ def test_the_region_of_the_generator_whoever_asks(sts, web_identity, process, re
     "region", ["mars", "us-east-1a", "US-EAST-1", "us-east-1.example.com", "a@b", 1, "", b"us-east-1"]
 )
 def test_a_region_that_is_none(region):
-    with pytest.raises(iamcacheauth.ConfigurationError, match="region"):
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^region: a region is wanted"):
         iamcacheauth.EnvironmentCredentials({}, region=region)
-    with pytest.raises(iamcacheauth.ConfigurationError, match="region"):
+    with pytest.raises(iamcacheauth.ConfigurationError, match=r"^region: a region is wanted"):
         iamcacheauth.AssumedRole(FAR_ROLE, region=region, credentials=TEMPORARY)
 
 
