@@ -65,20 +65,20 @@ def reply(status: int, body: str | bytes = b"", *headers: str) -> Answer:
 def sts_error(status: int, code: str, message: str) -> Answer:
     return reply(
         status,
-        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
-        f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
-        "<RequestId>ad4156e9-bce1-11e2-82e6-6b6efEXAMPLE</RequestId></ErrorResponse>",
+        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n  <Error>\n    <Type>Sender</Type>\n'
+        f"    <Code>{escape(code)}</Code>\n    <Message>{escape(message)}</Message>\n  </Error>\n"
+        "  <RequestId>ad4156e9-bce1-11e2-82e6-6b6efEXAMPLE</RequestId>\n</ErrorResponse>\n",
     )
 
 
 def issued_by(action: str, issued: dict[str, str]) -> Answer:
     """What STS answers to an action that gives a session."""
     fields = {field.replace("Token", "SessionToken"): escape(text) for field, text in issued.items()}
-    elements = "".join(f"<{field}>{text}</{field}>" for field, text in fields.items())
+    elements = "".join(f"      <{field}>{text}</{field}>\n" for field, text in fields.items())
     return reply(
         200,
-        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>'
-        f"<Credentials>{elements}</Credentials></{action}Result></{action}Response>",
+        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n  <{action}Result>\n'
+        f"    <Credentials>\n{elements}    </Credentials>\n  </{action}Result>\n</{action}Response>\n",
     )
 
 
