@@ -757,14 +757,14 @@ def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(provider, 
 
 @pytest.mark.parametrize("where", ["before its thread runs", "in the thread of its caller"])
 def test_who_waits_for_a_fetch_that_is_interrupted_is_told_so(provider, fetch, monkeypatch, where):
-    start, waiting = threading.Thread.start, []
+    start, sleep, waiting = threading.Thread.start, time.sleep, []
 
     def interrupted(*_):
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", start)
+            patch.setattr(time, "sleep", sleep)
             waiting.append(Caller(provider))
-        while not waiting[0].is_waiting():
-            pass
+            wait_until(waiting[0].is_waiting)
         raise KeyboardInterrupt
 
     def refuse(_):
