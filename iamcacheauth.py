@@ -339,22 +339,19 @@ class RefreshingCredentials:
         """The renewal under way, which is begun if there is none."""
         import threading
 
-        process = os.getpid()
-        before = session.renewals.get(process)
-        if before is not None and not before.is_given_up(self._timeout):
+        current = session.under_way(self._timeout)
+        if current is not None:
             if in_background:
-                return before
-            if before.thread == threading.get_ident():
+                return current
+            if current.thread == threading.get_ident():
                 raise CredentialsError(
                     f"{self._source()}: asked for in the thread that fetches them, by fetch itself or a signal handler"
                 )
-            before.joined = True
-            return before
-        if before is not None:
-            session.take_off(before)
-        own = _Renewal(before)
+            current.joined = True
+            return current
+        own = _Renewal()
         try:
-            current = session.renewals.setdefault(process, own)
+            current = session.renewals.setdefault(os.getpid(), own)
             if current is own:
                 threading.Thread(target=self._renew, args=(session, own), daemon=True).start()
             return current
@@ -423,9 +420,26 @@ class _Session:
         # What the variables of static keys held, and what was made of it: one object, too.
         self.static: tuple[tuple[Any, ...], StaticCredentials | None] = ((), None)
         self.renewals: dict[int, _Renewal] = {}  # under way, by process id
+        self.hanging: dict[int, set[_Renewal]] = {}  # given up, by process id
         self.successors: dict[tuple[str | None, ...], _Session] = {}  # by configuration
         self.failure: _Failure | None = None  # of the last fetch that failed
         self.paused_until = 0.0  # of time.monotonic(): when the next fetch may begin
+
+    def under_way(self, timeout: float) -> _Renewal | None:
+        """This process's renewal; one that hangs is given up, and none then."""
+        process = os.getpid()
+        renewal = self.renewals.get(process)
+        if renewal is None:
+            return None
+        if not renewal.is_over:  # which it may be though registered still, after two interruptions on end
+            if time.monotonic() - renewal.began <= 10 * timeout:
+                return renewal
+            hanging = {each for each in self.hanging.get(process, ()) if not each.is_over}
+            if len(hanging) >= 3:
+                return renewal
+            self.hanging[process] = {*hanging, renewal}
+        self.take_off(renewal)
+        return None
 
     def take_off(self, renewal: _Renewal) -> None:
         """Take a renewal of this process off the register, unless another has its place."""
@@ -445,7 +459,7 @@ class _Session:
 class _Renewal:
     """One fetch, and the Future of its outcome."""
 
-    def __init__(self, before: _Renewal | None) -> None:
+    def __init__(self) -> None:
         from concurrent.futures import Future
 
         self.future: Future[StaticCredentials | _Failure] = Future()
@@ -455,7 +469,6 @@ class _Renewal:
         self.is_over = False  # what future.done() would say with a lock, for which the callers of a due renewal queue
         self.thread = 0
         self._unclaimed = [self]
-        self._hanging: list[_Renewal] = before.still_hanging() if before else []
 
     def is_claimed_now(self) -> bool:
         """Whether the caller is the first to claim it, and so the one who works on it."""
@@ -463,14 +476,6 @@ class _Renewal:
             return self._unclaimed.pop() is self  # atomic
         except IndexError:
             return False
-
-    def is_given_up(self, timeout: float) -> bool:
-        """Whether it hangs, or is over though registered still, as two interruptions on end may leave it."""
-        return self.is_over or (time.monotonic() - self.began > 10 * timeout and len(self.still_hanging()) <= 3)
-
-    def still_hanging(self) -> list[_Renewal]:
-        """This renewal and those that were given up before it, but for those that returned after all."""
-        return [renewal for renewal in (*self._hanging, self) if not renewal.is_over]
 
 
 class _Given:

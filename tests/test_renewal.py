@@ -108,6 +108,36 @@ def test_renewed_in_the_background_before_they_expire(background, clock, fetch, 
         assert fetch.calls == fetches
 
 
+@pytest.mark.parametrize(
+    ("chance", "lifetime", "due"), [(0, 3600, 2700), (0, 900, 600), (0.5, 3600, 2550), (0.5, 900, 562.5)]
+)
+def test_the_moment_from_which_they_are_renewed(background, clock, fetch, monkeypatch, chance, lifetime, due):
+    monkeypatch.setattr(os, "urandom", lambda count: int(chance * 256**count).to_bytes(count, "big"))
+    fetch.lifetime = lifetime
+    provider = RefreshingCredentials(fetch, timeout=PATIENCE)
+    provider()
+    for moment, fetches in ((due - 0.25, 1), (due, 2)):
+        clock.now = NOON + moment
+        assert number(provider()) == 1
+        background.end()
+        assert fetch.calls == fetches
+
+
+@pytest.mark.parametrize(("lifetime", "valid"), [(3600, 3540), (300, 270)])
+def test_the_moment_from_which_callers_wait(background, clock, fetch, lifetime, valid):
+    fetch.lifetime = lifetime
+    provider = RefreshingCredentials(fetch, timeout=PATIENCE)
+    provider()
+    fetch.hold()
+    clock.now += valid - 0.25
+    assert number(provider()) == 1
+    clock.now += 0.25
+    caller = Caller(provider)
+    wait_until(lambda: caller.is_waiting() or not caller.is_alive())
+    fetch.may_end.set()
+    assert number(caller.result()) == 2
+
+
 def test_a_fleet_that_was_started_together_does_not_ask_together(background, clock, fetch):
     """At any moment of the five minutes of an hour in which some have asked and others have not."""
     fleet = [RefreshingCredentials(fetch) for _ in range(60)]
@@ -606,6 +636,35 @@ def test_no_failure_is_given_to_who_saw_it_already_by_chance(thousand):
         assert len(calls) == 2
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["alone", "with somebody who came late"])
+def test_a_fetch_whose_thread_stood_still(late):
+    """As in a Lambda function that is frozen: its own limit of time is over when it goes on, theirs has just begun."""
+    begun, may_go_on, calls = threading.Event(), threading.Event(), []
+
+    def fetch():
+        calls.append(None)
+        if len(calls) == 1:
+            begun.set()
+            may_go_on.wait(PATIENCE)
+            raise OSError("out of time")
+        return TEMPORARY
+
+    with pauses_skipped() as ahead:
+        provider = RefreshingCredentials(fetch, timeout=PATIENCE)
+        callers = [Caller(provider)]
+        assert begun.wait(PATIENCE)
+        ahead[0] += PATIENCE
+        if late:
+            callers.append(Caller(provider))
+            wait_until(callers[1].is_waiting)
+        may_go_on.set()
+        if late:
+            assert [caller.result().access_key for caller in callers] == [TEMPORARY.access_key] * 2
+        else:
+            assert "OSError" in str(callers[0].exception())
+    assert len(calls) == 1 + late
+
+
 # --- what does not end ---
 
 
@@ -683,6 +742,27 @@ def test_a_fetch_that_hangs_is_given_up_after_ten_times_the_timeout(fetch, monke
         ahead[0] += 0.5
     fetch.may_end.set()
     assert ask(provider)
+
+
+def test_fetches_that_hang_are_counted_whatever_becomes_of_others(clock, monkeypatch):
+    monotonic, ahead = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + ahead[0])
+    over, calls = threading.Event(), []
+
+    def fetch():
+        calls.append(None)
+        if len(calls) != 4:
+            over.wait(PATIENCE)
+        return iamcacheauth.StaticCredentials("key", "secret", "token", clock.now + HOUR)
+
+    provider = RefreshingCredentials(fetch, timeout=0.05)
+    for expected in (1, 2, 3, 4, 5, 5, 5):
+        with contextlib.suppress(CredentialsError):
+            provider()
+        wait_until(lambda expected=expected: len(calls) == expected)
+        ahead[0] += 0.5
+        clock.now += HOUR
+    over.set()
 
 
 @either_way
@@ -845,14 +925,17 @@ def test_a_start_that_fails_though_the_thread_began_does_not_begin_another_fetch
 
 
 @pytest.mark.parametrize("failure", [OSError, NotImplementedError])
-def test_without_a_source_of_randomness(provider, fetch, clock, monkeypatch, failure):
+def test_without_a_source_of_randomness(background, provider, fetch, clock, monkeypatch, failure):
     def refuse(_):
         raise failure
 
     monkeypatch.setattr(os, "urandom", refuse)
     assert number(provider()) == 1
-    clock.now += HOUR / 2
-    assert number(provider()) == fetch.calls == 1  # it is not due any earlier than others
+    for left, fetches in ((1201, 1), (899, 2)):  # due as early as with one
+        clock.now = NOON + HOUR - left
+        provider()
+        background.end()
+        assert fetch.calls == fetches
 
 
 @either_way
@@ -874,6 +957,24 @@ def test_without_a_thread_to_be_had_the_caller_fetches(provider, fetch, clock, b
     assert "Credential=key-2%2F" in ask(provider)
     background.end()
     assert number(provider()) == 3
+
+
+def test_no_thread_to_be_had_is_a_reason_to_be_told(fetch, clock, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    provider = RefreshingCredentials(fetch, timeout=1)
+    provider()
+    clock.now += HOUR - 899
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert number(provider()) == 1
+    clock.now += 899
+    fetch.hold()
+    with pytest.raises(CredentialsError) as caught:
+        provider()
+    before = "before, no thread could be started to fetch credentials in"
+    assert str(caught.value) == f"credentials: fetch: no credentials within 1 s; {before}"
 
 
 def test_a_fetch_in_its_callers_thread_that_asks_for_what_it_fetches(monkeypatch):
