@@ -1102,3 +1102,9 @@ def test_what_a_fetch_imports_is_there_before_it_begins(server, fault):
     if fault:
         server.faults["connection"] = iter([lambda connection: None] * 9)
     assert run(IMPORTED_BY_A_FETCH, repr(environ)) == ("CredentialsError\n" if fault else "") + "[]\n"
+
+
+def test_what_a_fetch_imports_is_there_though_a_module_is_missing():
+    """As where Python was built without OpenSSL, which not every source takes."""
+    script = "sys.modules['ssl'] = None; import iamcacheauth; iamcacheauth.EnvironmentCredentials({})\n"
+    assert run(f"{script}print('urllib.request' in sys.modules)") == "True\n"
