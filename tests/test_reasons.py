@@ -49,6 +49,7 @@ REASONS = {
     "a message alone": (500, {"message": "unable to reach the backend"}, "unable to reach the backend"),
     "more than one line": (404, "first line\nsecond line", "first line"),
     "a line break at the end": (500, "credentials are being rotated\r\n", "credentials are being rotated"),
+    "another encoding": (403, "le caf\u00e9 est ferm\u00e9".encode("latin-1"), "le caf\ufffd est ferm\ufffd"),
     "XML": (
         403,
         f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{UNTRUSTED}</Message></Error></ErrorResponse>",
@@ -60,7 +61,7 @@ REASONS = {
 @pytest.mark.parametrize(("status", "said", "shown"), REASONS.values(), ids=REASONS)
 def test_reason(operation, status, said, shown):
     server, operation = operation
-    server.faults[operation] = itertools.repeat(reply(status, said if isinstance(said, str) else json.dumps(said)))
+    server.faults[operation] = itertools.repeat(reply(status, json.dumps(said) if isinstance(said, dict) else said))
     assert failure(server.environ, secrets=server.secrets).endswith(f": HTTP status {status}, {shown}")
 
 

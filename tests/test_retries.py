@@ -114,6 +114,13 @@ def test_codes_of_sts_that_pass_at_any_status(sts, pauses, code, status):
     assert failure(sts.environ).endswith(f"HTTP status {status}, {code}: Rate exceeded")
 
 
+@pytest.mark.parametrize("capitals", [str.lower, str.capitalize])
+def test_codes_of_other_services_that_pass_at_any_status(container, pauses, capitals):
+    said = reply(400, json.dumps({capitals("code"): "ThrottlingException", capitals("message"): "Rate exceeded"}))
+    container.faults["credentials"] = iter([said, said])
+    assert fields(retrieve(container.environ)) == container.issued
+
+
 @pytest.mark.parametrize("code", STS_CODES.split())
 def test_codes_that_pass_when_a_role_is_assumed(pauses, assumed_role, code):
     with RoleSts() as sts:

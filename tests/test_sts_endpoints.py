@@ -297,7 +297,10 @@ def test_a_proxy_that_demands_a_password(sts, proxy, behind_proxy, password):
     assert "Proxy-Authorization" not in sts.requests[0].headers
     # without it, and with another one: refused, at once, and nobody's password is told
     proxy.requests.clear()
-    assert "407" in failure(behind_proxy)
+    assert failure(behind_proxy).endswith(
+        f"through the proxy {proxy.url.partition('//')[2]}: HTTP status 407;"
+        " it wants a login, as in http://user:password@host:port"
+    )
     wrong = {**behind_proxy, "HTTPS_PROXY": proxy.url.replace("//", "//somebody:wrong-password@")}
     message = failure(wrong, secrets=["wrong-password", base64.b64encode(b"somebody:wrong-password").decode()])
     assert "407" in message
