@@ -119,10 +119,20 @@ def test_sts_server_is_strict(sts, method, headers, form, refusal):
 # --- every source ---
 
 
+HEADERS = {  # of each request, in the capitals of the documentation, and nothing else
+    Sts: ["Content-Length Content-Type"],
+    Container: ["Accept Authorization"],
+    Imds: ["Content-Length X-aws-ec2-metadata-token-ttl-seconds", *["X-aws-ec2-metadata-token"] * 2],
+}
+
+
 def test_every_source(server):
     assert fields(retrieve(server.environ)) == server.issued
     hosts = {(request.headers["Host"], request.headers["Connection"]) for request in server.requests}
     assert hosts == {("{}:{}".format(*server.server_address), "close")}
+    always = ["Accept-Encoding", "Connection", "Host"]
+    found = [sorted(request.headers) for request in server.requests]
+    assert found == [sorted([*always, *headers.split()]) for headers in HEADERS[type(server)]]
 
 
 def test_the_longest_answer(container):

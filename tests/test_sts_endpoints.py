@@ -294,6 +294,7 @@ def test_a_proxy_that_demands_a_password(sts, proxy, behind_proxy, password):
     netloc = ":".join(quote(part, safe="") for part in proxy.login)
     environ = {**behind_proxy, "HTTPS_PROXY": proxy.url.replace("//", f"//{netloc}@")}
     assert fields(retrieve(environ)) == sts.issued
+    assert sorted(proxy.requests[0].headers) == ["Accept-Encoding", "Host", "Proxy-Authorization"]
     assert "Proxy-Authorization" not in sts.requests[0].headers
     # without it, and with another one: refused, at once, and nobody's password is told
     proxy.requests.clear()
