@@ -1152,7 +1152,7 @@ def _checked_user(service: str, user: str) -> str:
     # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
     prefix = "default." if service == "elasticache" and name.lower().startswith("default.") else ""
     own = name[len(prefix) :]
-    if not (own.isascii() and own[:1].isalpha() and own.replace("-", "").isalnum()):
+    if not _is_name(own):
         raise ConfigurationError(
             "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
         )
@@ -1170,7 +1170,7 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
     if not set(name).isdisjoint(".:/"):
         wanted = f"the name of the {argument} is wanted, not its endpoint or ARN"
         raise ConfigurationError(f"{argument}: {wanted}{_probable_name(name)}; or use for_endpoint")
-    if not _is_name(name):
+    if not _is_name(name) or "--" in name or name.endswith("-"):
         raise ConfigurationError(
             f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
             f" are wanted, like 'my-{argument}'"
@@ -1181,8 +1181,7 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
 
 
 def _is_name(text: str) -> bool:
-    hyphens = "--" in text or text.endswith("-")
-    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum() and not hyphens
+    return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum()
 
 
 def _resolved_region(region: str | None) -> str:
@@ -1448,6 +1447,10 @@ def _settings(environ: Mapping[str, Any], region: str | None = None) -> dict[str
     return settings
 
 
+def _is_on(variable: str, environ: _Settings) -> bool:
+    return environ.get(variable, "").lower() == "true"
+
+
 def _retrieved_from(source: str, retrieve: _Retrieve, environ: _Settings, timeout: float) -> StaticCredentials:
     """What ``retrieve`` returns; its errors with the source's name before them."""
     try:
@@ -1545,7 +1548,7 @@ def _secrets_in(presigned: str) -> str:
 
 def _sts_endpoint(environ: _Settings) -> str:
     """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, …/feature-endpoints.html"""
-    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+    if not _is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", environ):
         for variable in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"):
             if variable in environ:
                 return _checked_url(variable, environ[variable])
@@ -1554,7 +1557,7 @@ def _sts_endpoint(environ: _Settings) -> str:
         return "https://sts.amazonaws.com"
     region = _checked_region(variable, environ[variable])
     partition, domain = _partition(region)
-    fips, dual_stack = (environ.get(f"AWS_USE_{kind}_ENDPOINT", "").lower() == "true" for kind in ("FIPS", "DUALSTACK"))
+    fips, dual_stack = _is_on("AWS_USE_FIPS_ENDPOINT", environ), _is_on("AWS_USE_DUALSTACK_ENDPOINT", environ)
     # GovCloud's ordinary endpoint is its FIPS endpoint: https://docs.aws.amazon.com/general/latest/gr/sts.html
     name = "sts-fips" if fips and (dual_stack or partition != "aws-us-gov") else "sts"
     return f"https://{name}.{region}.{_DUAL_STACK_DOMAINS.get(partition, 'api.aws') if dual_stack else domain}"
@@ -1596,7 +1599,7 @@ def _from_instance_metadata(environ: _Settings, deadline: float) -> StaticCreden
         if profile in environ:  # whose identity is meant, which the instance's is not
             export = 'eval "$(aws configure export-credentials --format env)"'
             raise CredentialsError(f"{_NOTHING_SET}; {profile} is, but profiles are not read: {export} sets its keys")
-    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+    if _is_on("AWS_EC2_METADATA_DISABLED", environ):
         raise CredentialsError(f"{_NOTHING_SET}, and AWS_EC2_METADATA_DISABLED rules this out")
     mode = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4").lower()
     usual = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}.get(mode)
