@@ -371,6 +371,13 @@ def test_a_duration_over_the_roles_maximum(sts):
     )
 
 
+def test_each_hint_that_applies(sts):
+    sts.faults["assume"] = itertools.repeat(sts_error(403, "AccessDenied", "DurationSeconds"))
+    assert refused(role(), sts.secrets).endswith(
+        "sts:AssumeRole; no more than the role's maximum session duration, and 3600 from role to role"
+    )
+
+
 def test_base_keys_that_are_not_known(sts):
     stranger = iamcacheauth.StaticCredentials(ACCESS_KEY, SECRET_KEY, "not-known-to-this-server")
     message = refused(role(credentials=stranger), ["not-known-to-this-server", SECRET_KEY])
@@ -544,7 +551,7 @@ def test_its_repr_holds_no_secret(sts):
         assert secret not in repr(provider)
 
 
-@pytest.mark.parametrize("end", ["/sts", "?a=b", "/?a=http://b"])
+@pytest.mark.parametrize("end", ["/sts", "/X", "?a=b", "/?a=http://b"])
 def test_sts_at_a_url_with_a_path(process, end):
     """Which the signature of a presigned request does not cover here."""
     process({"AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:1{end}"})

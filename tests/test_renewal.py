@@ -78,6 +78,12 @@ def pauses_skipped():
         yield ahead
 
 
+def wait_in_real_time(condition):
+    """wait_until() where the clock stands still or pauses are skipped."""
+    while not condition():
+        threading.Event().wait(0.001)
+
+
 # --- when ---
 
 
@@ -744,10 +750,9 @@ def test_a_fetch_that_hangs_is_given_up_after_ten_times_the_timeout(fetch, monke
     assert ask(provider)
 
 
-def test_fetches_that_hang_are_counted_whatever_becomes_of_others(clock, monkeypatch):
-    monotonic, ahead = time.monotonic, [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + ahead[0])
-    over, calls = threading.Event(), []
+def test_fetches_that_hang_are_counted_whatever_becomes_of_others(background, clock, monkeypatch):
+    seconds, over, calls = [1000.0], threading.Event(), []
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
 
     def fetch():
         calls.append(None)
@@ -755,13 +760,21 @@ def test_fetches_that_hang_are_counted_whatever_becomes_of_others(clock, monkeyp
             over.wait(PATIENCE)
         return iamcacheauth.StaticCredentials("key", "secret", "token", clock.now + HOUR)
 
+    def ask_again_and_again(*expected):
+        for count in expected:
+            with contextlib.suppress(CredentialsError):
+                provider()
+            wait_in_real_time(lambda count=count: len(calls) == count)
+            seconds[0] += 0.51
+            clock.now += HOUR
+
     provider = RefreshingCredentials(fetch, timeout=0.05)
-    for expected in (1, 2, 3, 4, 5, 5, 5):
-        with contextlib.suppress(CredentialsError):
-            provider()
-        wait_until(lambda expected=expected: len(calls) == expected)
-        ahead[0] += 0.5
-        clock.now += HOUR
+    ask_again_and_again(1, 2, 3, 4, 5, 5, 5)
+    over.set()
+    background.end()
+    over.clear()
+    clock.now += HOUR
+    ask_again_and_again(6, 7, 8, 9, 9)
     over.set()
 
 
@@ -900,6 +913,41 @@ def test_who_registers_second_waits_for_the_first(provider, fetch, monkeypatch):
     assert number(provider()) == number(first[0].result()) == 1
 
 
+@pytest.mark.parametrize("failed", [False, True], ids=["absent", "after a failure"])
+def test_who_comes_between_does_not_begin_another_fetch(failed):
+    """Another caller, before any line of one that finds no renewal under way."""
+    for line in range(1000):
+        running, most, failures = [], [], [OSError("unreachable")] if failed else []
+
+        def fetch(running=running, most=most, failures=failures):
+            running.append(None)
+            most.append(len(running))
+            threading.Event().wait(0.01)  # for as long, others might begin one as well
+            running.pop()
+            if failures:
+                raise failures.pop()
+            return TEMPORARY
+
+        with pauses_skipped():
+            provider = RefreshingCredentials(fetch, timeout=PATIENCE)
+            if failed:
+                with pytest.raises(CredentialsError):
+                    provider()
+            others, before = [], len(most)
+
+            def come_between(others=others, provider=provider, most=most, before=before):
+                others.append(Caller(provider))
+                wait_in_real_time(lambda: len(most) > before or others[0].is_waiting() or not others[0].is_alive())
+
+            with at_line(line, come_between) as happened:
+                provider()
+            if not happened:
+                break
+            others[0].result()
+        assert max(most) == 1
+    assert line > 10
+
+
 @pytest.mark.parametrize("due", [False, True], ids=["absent", "due"])
 def test_a_start_that_fails_though_the_thread_began_does_not_begin_another_fetch(
     provider, fetch, clock, background, monkeypatch, due
@@ -930,8 +978,9 @@ def test_without_a_source_of_randomness(background, provider, fetch, clock, monk
         raise failure
 
     monkeypatch.setattr(os, "urandom", refuse)
+    monkeypatch.setattr(time, "perf_counter", lambda: 1.5)
     assert number(provider()) == 1
-    for left, fetches in ((1201, 1), (899, 2)):  # due as early as with one
+    for left, fetches in ((1051, 1), (1049, 2)):  # half of what chance makes of it at most
         clock.now = NOON + HOUR - left
         provider()
         background.end()

@@ -241,6 +241,12 @@ def asked(kind, environ, timeout=LONG):
     return outcomes, time.monotonic() - started
 
 
+def test_a_source_that_says_nothing_at_first(sts):
+    """Each attempt has an even share of the time."""
+    sts.faults["connection"] = iter([silence])
+    assert fields(retrieve(sts.environ, timeout=LONG / 4)) == sts.issued
+
+
 def test_instance_metadata_seconds_can_be_set(imds):
     imds.faults["token"] = iter([late(1.5, reply(200, imds.session_token))])
     assert fields(retrieve({**imds.environ, "AWS_METADATA_SERVICE_TIMEOUT": "9"})) == imds.issued

@@ -409,6 +409,11 @@ def test_authorization_file_wins(container, tmp_path):
 # --- instance metadata ---
 
 
+def test_instance_metadata_over_tls(imds, sts):
+    imds.tls = sts.tls
+    assert fields(retrieve({**imds.environ, "AWS_CA_BUNDLE": CA_FILE})) == imds.issued
+
+
 def test_instance_metadata_requests(imds):
     retrieve(imds.environ)
     assert [(request.method, request.target) for request in imds.requests] == [
