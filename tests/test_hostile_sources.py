@@ -21,7 +21,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.asking import FULL_URI, LONG, OPERATIONS, OUT_OF_TIME, SHORT, SOURCES, refused
+from support.asking import FULL_URI, LONG, OPERATIONS, OUT_OF_TIME, SHORT, SOURCES, fields, refused, retrieve
 from support.examples import label
 from support.loopback import (
     CA_FILE,
@@ -574,6 +574,12 @@ def test_forbidden_urls(resolver, tmp_path, url, cause):
         message = refused(iamcacheauth.EnvironmentCredentials({**environ, variable: url}, timeout=LONG), ["secret"])
         assert message.endswith(f": {variable}: {cause}")
     assert resolver.asked == []
+
+
+def test_the_highest_port(container, resolver):
+    resolver.routes["localhost", 65535] = container
+    environ = {**container.environ, FULL_URI: f"http://localhost:65535{container.target}"}
+    assert fields(retrieve(environ)) == container.issued
 
 
 @pytest.mark.parametrize("url", ["169.254.169.254", "ftp://127.0.0.1", "http://name:secret@127.0.0.1", "http://a b"])

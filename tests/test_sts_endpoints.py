@@ -400,12 +400,17 @@ def test_a_proxy_that_is_not_there(behind_proxy, no_pauses):
         bound.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{bound.getsockname()[1]}"
         message = failure({**behind_proxy, "HTTPS_PROXY": f"http://{place}"})
-    assert place in message
+    assert f"through the proxy {place}: " in message
     assert "refused" in message
     message = failure({**behind_proxy, "HTTPS_PROXY": "http://proxy.nowhere.example:3128"})
-    assert "proxy.nowhere.example" in message
-    assert "resolve" in message
-    assert "VPC endpoint" not in message  # there is a way out, and it is the proxy's name that is wrong
+    # and no VPC endpoint: there is a way out, and it is the proxy's name that is wrong
+    assert message.endswith("through the proxy proxy.nowhere.example:3128: the host name does not resolve")
+
+
+def test_a_proxy_that_demands_only_a_name(sts, proxy, behind_proxy):
+    proxy.login = ("cache-reader", "")
+    environ = {**behind_proxy, "HTTPS_PROXY": proxy.url.replace("//", "//cache-reader@")}
+    assert fields(retrieve(environ)) == sts.issued
 
 
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}", " http://{} ", "HTTP://{}"])
@@ -422,7 +427,7 @@ def test_how_a_proxy_may_be_written(sts, proxy, behind_proxy, form):
 def test_a_proxy_that_is_malformed(sts, behind_proxy, resolver, value):
     message = failure({**behind_proxy, "HTTPS_PROXY": value}, secrets=["hunter2hunter2"])
     assert message.startswith(STS_SOURCE)
-    assert "HTTPS_PROXY" in message
+    assert message.endswith("HTTPS_PROXY: a proxy like http://host:port is wanted")
     assert resolver.asked == []
 
 
