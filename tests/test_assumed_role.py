@@ -105,6 +105,24 @@ def test_roles(sts, arn):
     assert sts.assumed[0]["RoleArn"] == arn
 
 
+@pytest.mark.parametrize(
+    "cache",
+    [
+        ["elasticache", "my-iam-user", "my-cache", "--region", "eu-west-1"],
+        ["endpoint", "my-iam-user", "master.my-cache.abc123.euw1.cache.amazonaws.com"],
+    ],
+    ids=["name", "endpoint"],
+)
+def test_a_token_of_a_role(sts, process, capsys, cache):
+    process(STATIC)
+    sts.region = "eu-west-1"
+    sts.trusted[FAR_ROLE] = "theirs"
+    assert iamcacheauth.main(["token", *cache, "--role-arn", FAR_ROLE, "--external-id", "theirs"]) == 0
+    host, params = read(capsys.readouterr().out.strip())
+    assert (host, params["X-Amz-Security-Token"]) == ("my-cache", "of-the-role")
+    assert "/eu-west-1/elasticache/" in params["X-Amz-Credential"]
+
+
 @pytest.mark.parametrize("duration", [900, 3600, 43200])
 def test_durations(sts, duration):
     sts.maximum = 43200

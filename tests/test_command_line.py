@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -385,14 +386,22 @@ def test_a_token_out_of_the_host_name(capsys, keys):
         assert capsys.readouterr() == (f"{auth.token()}\n", "")
 
 
-@pytest.mark.parametrize("path", [f"nowhere/{TOKEN}", ".", "a\0b"])
-def test_a_file_that_cannot_be_written(tmp_path, capsys, monkeypatch, keys, path):
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (f"nowhere/{TOKEN}", os.strerror(errno.ENOENT)),
+        ("folder", os.strerror(errno.EISDIR)),
+        ("a\0b", "no file has such a name"),
+    ],
+)
+def test_a_file_that_cannot_be_written(tmp_path, capsys, monkeypatch, keys, path, reason):
     """By mistake, the path may be a token."""
     monkeypatch.chdir(tmp_path)
+    os.mkdir("folder")
     stderr = refusal(capsys, [*ELASTICACHE, "--file", path], 1)
-    assert stderr.startswith("iamcacheauth: --file: it cannot be written: ")
+    assert stderr == f"iamcacheauth: --file: it cannot be written: {reason}\n"
     assert "c0ffee" not in stderr
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 @pytest.mark.parametrize(

@@ -750,6 +750,28 @@ def test_a_right_signature(keys, credentials, make):
     assert explained(reordered(make(credentials=credentials))) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")
 
 
+def test_a_session_token_that_the_environment_does_not_have(keys, monkeypatch):
+    keys(TEMPORARY)
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
+    claims = claiming(access_key="ASIA…MPLE, temporary")
+    assert explained(signed(credentials=TEMPORARY)) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")
+
+
+@pytest.mark.parametrize(
+    ("ago", "hours"), [(3600, 1), (4199, 1), (50999, 14), (-3600, 1), (-50400, 14), (3599, 0), (4200, 0), (54000, 0)]
+)
+def test_local_time(ago, hours):
+    output = explained(signed(age=ago - 60))[1]
+    assert ("h off" in output, f"Its time is {hours} h off" in output) == (bool(hours), bool(hours))
+
+
+def test_the_longest_name():
+    too_long = "No token can be for this cache: at most 40 characters are wanted, as AWS allows no longer name."
+    assert too_long in explained(signed("a" * 41))[1]
+    for token in (signed("a" * 40), signed("a" * 41, SERVERLESS), signed("a" * 41, service="memorydb")):
+        assert NOTHING in explained(token)[1]
+
+
 def test_an_honest_lifetime_that_is_shorter(keys):
     claims = claiming(valid_until="2026-01-02T12:14:59Z, 13 min 59 s left")
     assert explained(hand_made(expires="899")) == (0, f"{claims}{RIGHT}\n{NOTHING}\n")

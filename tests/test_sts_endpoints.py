@@ -113,6 +113,13 @@ def test_the_environment_wins_over_the_generator(web_identity, process, resolver
     )
 
 
+def test_the_region_of_the_command_line(web_identity, process, resolver, capsys):
+    process(web_identity)
+    assert iamcacheauth.main(["token", "memorydb", "user", "cluster", "--region", "eu-central-1"]) == 1
+    assert REGIONS["eu-central-1"] in capsys.readouterr().err
+    assert {host for host, _ in resolver.asked} == {REGIONS["eu-central-1"]}
+
+
 def test_the_region_of_a_role_is_that_of_its_base(web_identity, process, resolver):
     process(web_identity)
     refused(iamcacheauth.AssumedRole(FAR_ROLE, region="eu-central-1"))
