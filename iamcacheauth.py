@@ -1831,7 +1831,8 @@ def _exchange(
     except OSError as error:
         if hasattr(error, "verify_message"):  # another attempt would see the same certificate
             raise CredentialsError(f"{via}{_reason(error)}") from error
-        raise _TemporaryError(f"{via}{_reason(error)}{'' if via else unanswered}") from error
+        answered = via or hasattr(error, "reason")  # which TLS's failures have: somebody did
+        raise _TemporaryError(f"{via}{_reason(error)}{'' if answered else unanswered}") from error
     except (ValueError, HTTPException) as error:  # not as the cause: it may quote what was sent
         raise _TemporaryError(f"{via}no HTTP answer ({type(error).__name__})") from None
 
