@@ -105,6 +105,7 @@ def test_roles(sts, arn):
     assert sts.assumed[0]["RoleArn"] == arn
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     "cache",
     [

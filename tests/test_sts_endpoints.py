@@ -113,6 +113,7 @@ def test_the_environment_wins_over_the_generator(web_identity, process, resolver
     )
 
 
+@pytest.mark.commands
 def test_the_region_of_the_command_line(web_identity, process, resolver, capsys):
     process(web_identity)
     assert iamcacheauth.main(["token", "memorydb", "user", "cluster", "--region", "eu-central-1"]) == 1

@@ -376,8 +376,8 @@ def test_a_redis_without_tls(capsys, monkeypatch):
     expected = """\
 credentials ok          0.1 ms  ASIA…MPLE, temporary, from static keys (AWS_ACCESS_KEY_ID)
 token       ok          0.1 ms  user my-iam-user, elasticache my-cache, region us-east-1
-  warning: The endpoint will not do: it is for connections without TLS, which IAM needs; with TLS,
-           it is probably 'master.my-cache.abc123.use1.cache.amazonaws.com'.
+  warning: The endpoint will not do: it is for connections without TLS, which IAM needs; with
+           TLS, it is probably 'master.my-cache.abc123.use1.cache.amazonaws.com'.
 connect     ok          0.1 ms  127.0.0.1 port 6379
 tls         FAILED      0.1 ms  this port speaks plaintext
 
