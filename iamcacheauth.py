@@ -431,13 +431,11 @@ class _Session:
         renewal = self.renewals.get(process)
         if renewal is None:
             return None
-        if not renewal.is_over:  # which it may be though registered still, after two interruptions on end
-            if time.monotonic() - renewal.began <= 10 * timeout:
-                return renewal
-            hanging = {each for each in self.hanging.get(process, ()) if not each.is_over}
-            if len(hanging) >= 3:
-                return renewal
-            self.hanging[process] = {*hanging, renewal}
+        hanging = {each for each in self.hanging.get(process, ()) if not each.is_over}
+        is_given_up = time.monotonic() - renewal.began > 10 * timeout and len(hanging) < 3
+        if not (is_given_up or renewal.is_over):  # though registered still, as two interruptions on end may leave it
+            return renewal
+        self.hanging[process] = {*hanging, renewal}
         self.take_off(renewal)
         return None
 
