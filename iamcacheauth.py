@@ -431,9 +431,11 @@ class _Session:
         renewal = self.renewals.get(process)
         if renewal is None:
             return None
+        # It may be over though registered still, as two interruptions on end may leave it.
+        if not renewal.is_over and time.monotonic() - renewal.began <= 10 * timeout:
+            return renewal
         hanging = {each for each in self.hanging.get(process, ()) if not each.is_over}
-        is_given_up = time.monotonic() - renewal.began > 10 * timeout and len(hanging) < 3
-        if not (is_given_up or renewal.is_over):  # though registered still, as two interruptions on end may leave it
+        if not renewal.is_over and len(hanging) >= 3:
             return renewal
         self.hanging[process] = {*hanging, renewal}
         self.take_off(renewal)
@@ -1150,7 +1152,7 @@ def _checked_user(service: str, user: str) -> str:
     # AWS's own user of serverless caches with a public endpoint is called default.iam-user.
     prefix = "default." if service == "elasticache" and name.lower().startswith("default.") else ""
     own = name[len(prefix) :]
-    if not _is_name(own):
+    if not _is_id(own):
         raise ConfigurationError(
             "user: the id of a user is wanted, letters, digits and hyphens, starting with a letter, like 'my-iam-user'"
         )
@@ -1168,7 +1170,7 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
     if not set(name).isdisjoint(".:/"):
         wanted = f"the name of the {argument} is wanted, not its endpoint or ARN"
         raise ConfigurationError(f"{argument}: {wanted}{_probable_name(name)}; or use for_endpoint")
-    if not _is_name(name) or "--" in name or name.endswith("-"):
+    if not _is_name(name):
         raise ConfigurationError(
             f"{argument}: letters, digits and single hyphens, starting with a letter and not ending with a hyphen,"
             f" are wanted, like 'my-{argument}'"
@@ -1178,8 +1180,12 @@ def _checked_name(argument: str, name: str, longest: int | None = None) -> str:
     return _plain(name).lower()
 
 
-def _is_name(text: str) -> bool:
+def _is_id(text: str) -> bool:
     return text.isascii() and text[:1].isalpha() and text.replace("-", "").isalnum()
+
+
+def _is_name(text: str) -> bool:
+    return _is_id(text) and "--" not in text and not text.endswith("-")
 
 
 def _resolved_region(region: str | None) -> str:

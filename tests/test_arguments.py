@@ -228,6 +228,7 @@ def test_an_arn_is_told_from_a_name(noun, arn):
         *("hunter2.hunter3", "redis://:hunter2", "redis://:hunter2@", "redis://u:hunter2/hunter3", "hunter2/hunter3"),
         *("arn:aws:iam::123456789012:user/iam-user", "arn:aws:elasticache:us-east-1:123456789012:user:iam-user"),
         *(SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}", "hunter2/", "hunter2:"),
+        *("a--b:6379", "http://a-/", "arn:aws:elasticache:us-east-1:123456789012:replicationgroup:a--b"),  # no names
     ],
 )
 def test_no_guess_where_there_is_nothing_to_guess_from(noun, name):
