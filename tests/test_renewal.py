@@ -78,10 +78,9 @@ def pauses_skipped():
         yield ahead
 
 
-def wait_in_real_time(condition):
-    """wait_until() where the clock stands still or pauses are skipped."""
-    while not condition():
-        threading.Event().wait(0.001)
+def no_thread(_):
+    """In place of Thread.start(), where the system has no more of them."""
+    raise RuntimeError("can't start new thread")
 
 
 # --- when ---
@@ -764,7 +763,7 @@ def test_fetches_that_hang_are_counted_whatever_becomes_of_others(background, cl
         for count in expected:
             with contextlib.suppress(CredentialsError):
                 provider()
-            wait_in_real_time(lambda count=count: len(calls) == count)
+            wait_until(lambda count=count: len(calls) == count)
             seconds[0] += 0.51
             clock.now += HOUR
 
@@ -850,22 +849,18 @@ def test_an_interruption_before_the_thread_runs_leaves_nobody_waiting(provider, 
 
 @pytest.mark.parametrize("where", ["before its thread runs", "in the thread of its caller"])
 def test_who_waits_for_a_fetch_that_is_interrupted_is_told_so(provider, fetch, monkeypatch, where):
-    start, sleep, waiting = threading.Thread.start, time.sleep, []
+    start, waiting = threading.Thread.start, []
 
     def interrupted(*_):
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", start)
-            patch.setattr(time, "sleep", sleep)
             waiting.append(Caller(provider))
             wait_until(waiting[0].is_waiting)
         raise KeyboardInterrupt
 
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         if where == "in the thread of its caller":
-            patch.setattr(threading.Thread, "start", refuse)
+            patch.setattr(threading.Thread, "start", no_thread)
             patch.setattr(time, "sleep", interrupted)  # which every fetch does for as long as the last pause goes on
         else:
             patch.setattr(threading.Thread, "start", interrupted)
@@ -937,7 +932,7 @@ def test_who_comes_between_does_not_begin_another_fetch(failed):
 
             def come_between(others=others, provider=provider, most=most, before=before):
                 others.append(Caller(provider))
-                wait_in_real_time(lambda: len(most) > before or others[0].is_waiting() or not others[0].is_alive())
+                wait_until(lambda: len(most) > before or others[0].is_waiting() or not others[0].is_alive())
 
             with at_line(line, come_between) as happened:
                 provider()
@@ -963,7 +958,7 @@ def test_a_start_that_fails_though_the_thread_began_does_not_begin_another_fetch
         fetch.begun.clear()
         start(thread)
         assert fetch.begun.wait(PATIENCE)
-        raise RuntimeError("can't start new thread")
+        no_thread(thread)
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start_and_fail)
@@ -989,11 +984,8 @@ def test_without_a_source_of_randomness(background, provider, fetch, clock, monk
 
 @either_way
 def test_without_a_thread_to_be_had_the_caller_fetches(provider, fetch, clock, background, monkeypatch, ask):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread)
         assert "Credential=key-1%2F" in ask(provider)
         clock.now += HOUR - 899
         assert "Credential=key-1%2F" in ask(provider)  # which are valid
@@ -1009,14 +1001,11 @@ def test_without_a_thread_to_be_had_the_caller_fetches(provider, fetch, clock, b
 
 
 def test_no_thread_to_be_had_is_a_reason_to_be_told(fetch, clock, monkeypatch):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
     provider = RefreshingCredentials(fetch, timeout=1)
     provider()
     clock.now += HOUR - 899
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread)
         assert number(provider()) == 1
     clock.now += 899
     fetch.hold()
@@ -1027,11 +1016,8 @@ def test_no_thread_to_be_had_is_a_reason_to_be_told(fetch, clock, monkeypatch):
 
 
 def test_a_fetch_in_its_callers_thread_that_asks_for_what_it_fetches(monkeypatch):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
     provider = RefreshingCredentials(lambda: provider(), timeout=PATIENCE)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
     with pytest.raises(CredentialsError, match=r"asked for .*by fetch itself"):
         provider()
 
